@@ -1,0 +1,40 @@
+"""One module per vendor. Dropping a module here is all it takes to add a provider."""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from integrations.events import BadPayload
+from integrations.providers.base import (
+    Carrier,
+    Delivery,
+    HttpCall,
+    Lane,
+    OutboundText,
+    Provider,
+    SendResult,
+    SignatureState,
+    providers,
+)
+
+for module in iter_modules(__path__):
+    import_module(f"{__name__}.{module.name}")
+
+
+def provider_choices() -> list[tuple[str, str]]:
+    """Name and label of every provider. Migrations store this path, so a new one needs none."""
+    return [(name, providers[name].label) for name in providers]
+
+
+__all__ = [
+    "BadPayload",
+    "Carrier",
+    "Delivery",
+    "HttpCall",
+    "Lane",
+    "OutboundText",
+    "Provider",
+    "SendResult",
+    "SignatureState",
+    "provider_choices",
+    "providers",
+]
