@@ -61,6 +61,7 @@ class DatabaseOperations(operations.DatabaseOperations):
                 [
                     "SET session_replication_role = replica",
                     *sql_list,
+                    *self.connection.settings_dict.get("AFTER_FLUSH", ()),
                     "SET session_replication_role = DEFAULT",
                 ]
             )

@@ -73,7 +73,7 @@ def folder_for(data: Path) -> Path:
         f"The database in {data} was made by PostgreSQL {made_by}; here is only {found}. "
         f"To move it: with PostgreSQL {made_by} installed, run `FAIRLEAD_PG_BINDIR=<its bin "
         "folder> python manage.py db backup old.dump` and then `db stop`; move the folder "
-        f"{data} away; run `python manage.py db restore old.dump --force`."
+        f"{data} away; run `python manage.py db restore old.dump`."
     )
 
 

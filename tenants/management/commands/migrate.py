@@ -1,0 +1,58 @@
+"""`migrate`, as the owner of the tables."""
+
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+from django.core.management.commands import migrate
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import Migration
+
+from config.pg.owner import blind_tables, give_owner_policies
+from config.pg.roles import as_owner
+
+BLIND = """\
+The owner of the tables, {owner}, does not see all rows of {tables}: forced row-level security
+binds it, so data migrations would change nothing and foreign keys would not be checked. Either
+    ALTER ROLE {owner} BYPASSRLS;
+as an administrator of the server, or, where it does not allow that, run
+    python manage.py migrate --owner-policies
+which gives the owner a policy of its own on each of these tables."""
+
+
+class Command(migrate.Command):
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--owner-policies",
+            action="store_true",
+            help="For an owner without BYPASSRLS: let it see all rows by policies of its own.",
+        )
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """Run as the owner, system checks included: they ask the server for its version."""
+        self.owned: BaseDatabaseWrapper = connections[options["database"]]
+        with as_owner(self.owned):
+            if options["owner_policies"]:
+                self._cover()
+            self._refuse_blind_owner()
+            return super().execute(*args, **options)
+
+    def migration_progress_callback(
+        self, action: str, migration: Migration | None = None, fake: bool = False
+    ) -> None:
+        super().migration_progress_callback(action, migration, fake)
+        if action == "apply_success":
+            self._cover()  # before the next migration meets the tables that this one made
+
+    def _refuse_blind_owner(self) -> None:
+        with self.owned.cursor() as cursor:
+            if tables := blind_tables(cursor):
+                cursor.execute("SELECT quote_ident(current_user)")
+                shown = ", ".join(tables[:5]) + (" …" if len(tables) > 5 else "")
+                owner = cursor.fetchone()[0]
+                raise CommandError(BLIND.format(owner=owner, tables=shown))
+
+    def _cover(self) -> None:
+        with self.owned.cursor() as cursor:
+            give_owner_policies(cursor)
