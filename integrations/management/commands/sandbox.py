@@ -15,7 +15,7 @@ class Command(BaseCommand):
     """Plays SignalHouse v2: sends, webhooks, handsets, faults. Needs no database."""
 
     help = "Serve the provider sandbox (SignalHouse v2 over HTTP, handsets, faults on demand)."
-    requires_system_checks: list[str] = []  # type: ignore[assignment]
+    requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default="127.0.0.1")
