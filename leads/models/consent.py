@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Case, F, Q, When
+from django.db.models.functions import Now
+
+from tenants.constraints import AppendOnly, NoDelete, References
+from tenants.fields import UlidField
+from tenants.models import Actor, ChildModel, TenantForeignKey, TenantModel
+
+
+CONSENT_STATES = {
+    "unknown": "No choice recorded",
+    "opted_in": "Opted in",
+    "held": "On hold",
+    "opted_out": "Opted out",
+}
+
+
+class Consent(TenantModel):
+    """The recorded choice of a person: one base row per address and channel.
+
+    Narrower scopes (``number:+1202…``) are rows beside it. Every change and every claim of a send
+    locks the base row first, so there is one lock to order them by. The state is proved by the
+    event with the same ``rev``.
+    """
+
+    STATES = CONSENT_STATES
+    CHANNELS = {"sms": "Text", "call": "Call", "email": "E-mail"}
+
+    id = UlidField(prefix="cns", primary_key=True)
+    channel = models.CharField(max_length=5, choices=CHANNELS, default="sms")
+    address = models.CharField(max_length=320, help_text="E.164 or a folded e-mail address.")
+    scope = models.CharField(
+        max_length=80, default="", blank=True, help_text="Empty: everything. number:<our number>."
+    )
+    state = models.CharField(max_length=9, choices=STATES, default="unknown")
+    rev = models.PositiveIntegerField(default=0)
+    position = models.BigIntegerField(
+        default=0, help_text="Place, in the order of receipts, of the newest opt-out."
+    )
+    updated_at = models.DateTimeField(db_default=Now())
+    proved_rev = models.GeneratedField(
+        expression=Case(When(rev__gt=0, then=F("rev"))),
+        output_field=models.IntegerField(null=True),
+        db_persist=True,
+    )
+
+    class Meta:
+        db_table = "consents"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "channel", "address", "scope"], name="ux_consents"
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=list(CONSENT_STATES)), name="consents_state_is_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(rev__gt=0) | Q(state="unknown"), name="consents_choice_has_event"
+            ),
+            References(
+                name="fk_consents_proof",
+                fields=["tenant", "id", "proved_rev", "state"],
+                to="leads.ConsentEvent",
+                to_fields=["tenant", "consent", "rev", "state"],
+                deferred=True,
+            ),
+            NoDelete(name="consents_stay"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["tenant", "state", "-updated_at"],
+                condition=~Q(state="unknown"),
+                name="consents_recorded",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.address} {self.get_state_display().lower()}"
+
+
+CONSENT_EVENT_KINDS = {
+    "opt_out": "Opt-out",
+    "opt_in": "Opt-in",
+    "hold": "Hold",
+    "release": "Release",
+}
+
+
+class ConsentEvent(ChildModel):
+    """One choice, with its evidence; never changed."""
+
+    KINDS = CONSENT_EVENT_KINDS
+
+    id = UlidField(prefix="cev", primary_key=True)
+    consent = TenantForeignKey(Consent, related_name="events")
+    rev = models.PositiveIntegerField()
+    kind = models.CharField(max_length=7, choices=KINDS)
+    state = models.CharField(max_length=9, choices=Consent.STATES)
+    source = models.CharField(max_length=40, help_text="texting, carrier, manual…")
+    keyword = models.CharField(max_length=160, blank=True)
+    reason = models.TextField(blank=True)
+    webhook_event = UlidField(prefix="wh", null=True, help_text="Evidence; may be archived.")
+    position = models.BigIntegerField(default=0)
+    actor = TenantForeignKey(Actor, null=True, related_name="+")
+    correlation_id = models.CharField(max_length=40, blank=True)
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "consent_events"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "consent", "rev"], name="ux_consent_events_rev"
+            ),
+            models.UniqueConstraint(
+                fields=["tenant", "consent", "rev", "state"], name="ux_consent_events_state"
+            ),
+            models.UniqueConstraint(
+                fields=["tenant", "consent", "webhook_event", "kind"],
+                condition=Q(webhook_event__isnull=False),
+                name="ux_consent_events_evidence",
+            ),
+            models.CheckConstraint(
+                condition=Q(kind__in=list(CONSENT_EVENT_KINDS)), name="consent_events_kind_is_known"
+            ),
+            AppendOnly(name="consent_events_append_only"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.keyword}".strip()

@@ -1,0 +1,322 @@
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Case, F, Q, When
+from django.db.models.functions import Now
+
+from leads.models.stage import Stage  # noqa: F401  (named by label below)
+from leads.states import LeadState
+from tenants.constraints import AppendOnly, NoDelete, References
+from tenants.fields import UlidField
+from tenants.models import Actor, ChildModel, TenantForeignKey, TenantModel, check_time_zone
+
+
+class Lead(TenantModel):
+    """One opportunity in a tenant: a person, property or business to reach.
+
+    ``state`` and ``event_seq`` change only by events: PostgreSQL checks that the newest event of
+    the lead says the same state.
+    """
+
+    id = UlidField(prefix="lead", primary_key=True)
+    source = models.CharField(max_length=40, default="manual")
+    source_id = models.CharField(max_length=120, null=True, blank=True)
+    first_name = models.CharField(max_length=80, blank=True)
+    last_name = models.CharField(max_length=80, blank=True)
+    full_name = models.CharField(max_length=200, blank=True)
+    company = models.CharField(max_length=200, blank=True)
+    title = models.CharField(max_length=120, blank=True)
+    address_line1 = models.CharField(max_length=200, blank=True)
+    unit = models.CharField(max_length=40, blank=True)
+    city = models.CharField(max_length=100, blank=True)
+    region = models.CharField(max_length=2, blank=True, help_text="State, two letters.")
+    postal_code = models.CharField(max_length=10, blank=True)
+    time_zone = models.CharField(
+        max_length=64, blank=True, validators=[check_time_zone], help_text="When it is known."
+    )
+    state = models.CharField(
+        max_length=20, choices=LeadState, default=LeadState.NEW, editable=False
+    )
+    stage = models.CharField(max_length=40, default="initial_message")
+    event_seq = models.PositiveIntegerField(default=0, editable=False)
+    assigned_agent = TenantForeignKey(Actor, null=True, blank=True, related_name="leads")
+    attempt_count = models.PositiveIntegerField(default=0, editable=False)
+    last_attempt_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_response_at = models.DateTimeField(null=True, blank=True, editable=False)
+    paused_until = models.DateTimeField(
+        null=True, blank=True, help_text="Automation leaves a person who said no alone until then."
+    )
+    merged_into = TenantForeignKey("self", null=True, blank=True, related_name="merged")
+    superseded_at = models.DateTimeField(null=True, blank=True, editable=False)
+    updated_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "leads"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "source", "source_id"],
+                condition=Q(superseded_at=None, source_id__isnull=False),
+                name="ux_leads_vendor",
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=LeadState.values), name="leads_state_is_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(merged_into=None) | Q(superseded_at__isnull=False),
+                name="leads_merged_is_superseded",
+            ),
+            References(
+                name="fk_leads_stage",
+                fields=["tenant", "stage"],
+                to="leads.Stage",
+                to_fields=["tenant", "key"],
+            ),
+            References(
+                name="fk_leads_last_event",
+                fields=["tenant", "id", "event_seq", "state"],
+                to="leads.LeadEvent",
+                to_fields=["tenant", "lead", "seq", "to_state"],
+                deferred=True,
+            ),
+            NoDelete(name="leads_stay"),
+        ]
+        indexes = [
+            models.Index(fields=["tenant", "stage", "state"], name="leads_stage_state"),
+        ]
+
+    def __str__(self) -> str:
+        return self.display_name
+
+    @property
+    def display_name(self) -> str:
+        """Name to show: of the person, else the company, else the street."""
+        name = self.full_name or f"{self.first_name} {self.last_name}".strip()
+        return name or self.company or self.address_line1 or "Unknown sender"
+
+
+class LeadTransition(models.Model):
+    """A legal move of the state machine; changing the machine is adding rows here."""
+
+    from_state = models.CharField(max_length=20, choices=LeadState)
+    to_state = models.CharField(max_length=20, choices=LeadState)
+    version = models.PositiveSmallIntegerField(default=1)
+
+    class Meta:
+        db_table = "lead_transitions"
+        constraints = [
+            models.UniqueConstraint(fields=["from_state", "to_state"], name="ux_lead_transitions")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.from_state} to {self.to_state}"
+
+
+class LeadEvent(ChildModel):
+    """Immutable fact about a lead, with its state before and after.
+
+    The events of a lead are a chain without gaps: each starts in the state its predecessor
+    ended in, and a change of state is a move of ``lead_transitions``.
+    """
+
+    id = UlidField(prefix="lev", primary_key=True)
+    lead = TenantForeignKey(Lead, related_name="events")
+    seq = models.PositiveIntegerField()
+    kind = models.CharField(max_length=40)
+    from_state = models.CharField(max_length=20, null=True, choices=LeadState)
+    to_state = models.CharField(max_length=20, choices=LeadState)
+    payload = models.JSONField(default=dict)
+    dedupe_key = models.CharField(max_length=200, null=True)
+    consent_event = TenantForeignKey("leads.ConsentEvent", null=True, related_name="+")
+    actor = TenantForeignKey(Actor, null=True, related_name="+")
+    correlation_id = models.CharField(max_length=40, blank=True)
+    at = models.DateTimeField(db_default=Now())
+    prev_seq = models.GeneratedField(
+        expression=Case(When(seq__gt=0, then=F("seq") - 1)),
+        output_field=models.IntegerField(null=True),
+        db_persist=True,
+    )
+    moved_from = models.GeneratedField(
+        expression=Case(When(~Q(from_state=F("to_state")), then=F("from_state"))),
+        output_field=models.CharField(max_length=20, null=True),
+        db_persist=True,
+    )
+
+    class Meta:
+        db_table = "lead_events"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "lead", "seq", "to_state"], name="ux_lead_events_state"
+            ),
+            models.UniqueConstraint(fields=["tenant", "lead", "seq"], name="ux_lead_events_seq"),
+            models.UniqueConstraint(fields=["tenant", "dedupe_key"], name="ux_lead_events_dedupe"),
+            models.CheckConstraint(
+                condition=(Q(seq=0) & Q(from_state=None) & Q(to_state="new"))
+                | (Q(seq__gt=0) & Q(from_state__isnull=False)),
+                name="lead_events_birth_is_new",
+            ),
+            models.CheckConstraint(
+                condition=~Q(from_state="suppressed")
+                | Q(to_state="suppressed")
+                | Q(consent_event__isnull=False),
+                name="lead_events_only_consent_lifts",
+            ),
+            References(
+                name="fk_lead_events_chain",
+                fields=["tenant", "lead", "prev_seq", "from_state"],
+                to="leads.LeadEvent",
+                to_fields=["tenant", "lead", "seq", "to_state"],
+            ),
+            References(
+                name="fk_lead_events_move",
+                fields=["moved_from", "to_state"],
+                to="leads.LeadTransition",
+                to_fields=["from_state", "to_state"],
+            ),
+            AppendOnly(name="lead_events_append_only"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} #{self.seq}"
+
+
+LEAD_TIMER_KINDS = {
+    "7D": "7 days of silence",
+    "14D": "14 days of silence",
+    "30D": "30 days of silence",
+    "FOLLOW_UP": "Follow up",
+    "CALLBACK": "Call back",
+}
+
+
+class LeadTimer(ChildModel):
+    """A durable, scheduled check of a lead; re-arming cancels one row and adds another."""
+
+    KINDS = LEAD_TIMER_KINDS
+
+    id = UlidField(prefix="ltm", primary_key=True)
+    lead = TenantForeignKey(Lead, related_name="timers")
+    kind = models.CharField(max_length=10, choices=KINDS)
+    armed_at = models.DateTimeField(db_default=Now())
+    fire_at = models.DateTimeField()
+    fired_at = models.DateTimeField(null=True)
+    cancelled_at = models.DateTimeField(null=True)
+    cancel_reason = models.CharField(max_length=60, blank=True)
+    superseded_by = TenantForeignKey("self", null=True, related_name="+")
+    attempts = models.PositiveSmallIntegerField(default=0)
+    max_attempts = models.PositiveSmallIntegerField(default=3)
+    last_error = models.TextField(blank=True)
+
+    class Meta:
+        db_table = "lead_timers"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "lead", "kind"],
+                condition=Q(fired_at=None, cancelled_at=None),
+                name="ux_lead_timers_live",
+            ),
+            models.CheckConstraint(
+                condition=Q(fired_at=None) | Q(cancelled_at=None),
+                name="lead_timers_fired_xor_cancelled",
+            ),
+            models.CheckConstraint(
+                condition=Q(kind__in=list(LEAD_TIMER_KINDS)), name="lead_timers_kind_is_known"
+            ),
+            NoDelete(name="lead_timers_stay"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["tenant", "fire_at"],
+                condition=Q(fired_at=None, cancelled_at=None),
+                name="lead_timers_due",
+            ),
+            models.Index(fields=["tenant", "lead"], name="lead_timers_lead"),
+        ]
+
+    def __str__(self) -> str:
+        return self.get_kind_display()
+
+
+CONTACT_POINT_KINDS = {"phone": "Phone", "email": "E-mail"}
+
+
+class ContactPoint(ChildModel):
+    """One phone number or e-mail address of a lead."""
+
+    KINDS = CONTACT_POINT_KINDS
+    LINE_TYPES = {"unknown": "Unknown", "mobile": "Mobile", "landline": "Landline", "voip": "VoIP"}
+
+    id = UlidField(prefix="cpt", primary_key=True)
+    lead = TenantForeignKey(Lead, related_name="contact_points")
+    kind = models.CharField(max_length=5, choices=KINDS)
+    raw = models.CharField(max_length=320, blank=True)
+    normalized = models.CharField(max_length=320, help_text="E.164, or a folded e-mail address.")
+    line_type = models.CharField(max_length=8, choices=LINE_TYPES, default="unknown")
+    source = models.CharField(max_length=40, default="manual")
+    is_primary = models.BooleanField(default=False)
+    verified_at = models.DateTimeField(null=True, blank=True)
+    verified_by = models.CharField(max_length=40, blank=True)
+    wrong_number_at = models.DateTimeField(
+        null=True, blank=True, help_text="The person there said it is not the lead's."
+    )
+
+    class Meta:
+        db_table = "contact_points"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "lead", "kind", "normalized"], name="ux_contact_points"
+            ),
+            models.CheckConstraint(
+                condition=Q(kind__in=list(CONTACT_POINT_KINDS)), name="contact_points_kind_is_known"
+            ),
+            models.CheckConstraint(
+                condition=(Q(verified_at=None) & Q(verified_by=""))
+                | (Q(verified_at__isnull=False) & ~Q(verified_by="")),
+                name="contact_points_verified_by_somebody",
+            ),
+            models.UniqueConstraint(
+                fields=["tenant", "lead", "kind"],
+                condition=Q(is_primary=True),
+                name="ux_contact_points_primary",
+            ),
+            NoDelete(name="contact_points_stay"),
+        ]
+        indexes = [
+            models.Index(fields=["tenant", "normalized"], name="contact_points_value"),
+        ]
+
+    def __str__(self) -> str:
+        return self.normalized
+
+
+class Label(TenantModel):
+    """A word that can be put on leads, such as GOLD."""
+
+    id = UlidField(prefix="lbl", primary_key=True)
+    key = models.CharField(max_length=40)
+    name = models.CharField(max_length=60)
+    color = models.CharField(max_length=10, default="slate")
+
+    class Meta:
+        db_table = "labels"
+        constraints = [models.UniqueConstraint(fields=["tenant", "key"], name="ux_labels_key")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class LeadLabel(ChildModel):
+    """A label on a lead, and where it came from."""
+
+    id = UlidField(prefix="llb", primary_key=True)
+    lead = TenantForeignKey(Lead, related_name="labels")
+    label = TenantForeignKey(Label, related_name="+")
+    source = models.CharField(max_length=40, default="manual")
+
+    class Meta:
+        db_table = "lead_labels"
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "lead", "label"], name="ux_lead_labels")
+        ]
+
+    def __str__(self) -> str:
+        return str(self.label)

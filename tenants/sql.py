@@ -1,0 +1,18 @@
+"""SQL kept in files, run by migrations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from django.db.migrations import RunSQL
+
+
+def run_sql_file(migration: str, *, reverse_sql: str) -> RunSQL:
+    """Return the operation that runs ``<app>/sql/<migration name>.sql``.
+
+    A merged file is never edited: a change is a new migration with a new file, so a
+    fresh database and an old one have run exactly the same statements.
+    """
+    path = Path(migration)
+    sql_file = path.parent.parent / "sql" / f"{path.stem}.sql"
+    return RunSQL(sql_file.read_text(encoding="utf-8"), reverse_sql=reverse_sql)
