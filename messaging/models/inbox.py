@@ -118,6 +118,27 @@ class Draft(ChildModel):
         return f"draft of {self.actor_id}"
 
 
+class ReadCursor(ChildModel):
+    """How far a person has read a conversation."""
+
+    id = UlidField(prefix="rcur", primary_key=True)
+    actor = TenantForeignKey(Actor, related_name="+")
+    conversation = TenantForeignKey(Conversation, related_name="+")
+    last_seen_message = TenantForeignKey(Message, null=True, related_name="+")
+    updated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "read_cursors"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "actor", "conversation"], name="ux_read_cursors"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.actor_id} in {self.conversation_id}"
+
+
 class LiveEvent(models.Model):
     """A hint for open pages: ids only, pruned after 48 hours."""
 
