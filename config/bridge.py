@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import io
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
 from a2wsgi.wsgi import WSGIMiddleware, WSGIResponder
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
+Scope = Any  # dictionaries whose keys depend on their "type"
+Message = Any
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Environ = dict[str, Any]
@@ -74,7 +74,7 @@ class _Responder(WSGIResponder):
             if self._waiting is not None:
                 self._waiting.cancel()
 
-    def send(self, message: Message | None) -> None:
+    def send(self, message: Message) -> None:
         if self._given_up:
             raise ClientGone("the client is gone")
         self._waiting = asyncio.run_coroutine_threadsafe(self.send_queue.put(message), self.loop)
