@@ -53,7 +53,9 @@ class Account:
             return bool(info.st_mode & 0o010)
         return bool(info.st_mode & 0o001)
 
-    def run(self, *command: str | Path, text: str = "", timeout: float = 150) -> str:
+    def run(
+        self, *command: str | Path, text: str = "", cwd: str | Path = "/", timeout: float = 150
+    ) -> str:
         """Run a program as this account and return what it printed.
 
         Output goes through a file: a pipe would stay open in the postmaster that pg_ctl leaves
@@ -73,7 +75,7 @@ class Account:
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     env=ENVIRONMENT,
-                    cwd="/",  # initdb fails where it cannot read its working folder
+                    cwd=cwd,  # not ours: initdb fails where it may not enter its working folder
                     timeout=timeout,
                     start_new_session=True,  # Ctrl-C is for us, not for the server
                     umask=0o077,

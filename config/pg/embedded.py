@@ -30,7 +30,7 @@ from config.pg.process import clear_stale_locks, end_orphans, postmaster_pid
 START_SECONDS = 120.0
 
 #: How long a start is tried again while backends of a killed postmaster let go.
-RETRY_SECONDS = 30.0
+RETRY_SECONDS = 5.0
 
 LOG_BYTES = 10_000_000
 
@@ -146,9 +146,9 @@ class Server:
     def _lock(self) -> Iterator[None]:
         if not self.places.account.is_usable:
             raise ServerUnavailable(
-                f"The database in {self.data} belongs to the user {self.places.account.name} and "
-                "is not running. Run this as that user or as root, or set FAIRLEAD_DATA_DIR to "
-                "have a database of your own."
+                f"The database in {self.data} belongs to the user {self.places.account.name}; you "
+                "can neither reach nor start it. Run this as that user or as root, or set "
+                "FAIRLEAD_DATA_DIR to have a database of your own."
             )
         self.places.prepare()
         handle = os.open(self.places.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -188,10 +188,12 @@ class Server:
         with contextlib.suppress(FileNotFoundError):
             if self.places.log.stat().st_size > LOG_BYTES:
                 self.places.log.replace(self.places.log.with_suffix(".log.1"))
-        self._pg_ctl("-t", str(int(START_SECONDS)), "-l", self.places.log, "start")
+        self._pg_ctl("-t", str(int(START_SECONDS)), "-l", self.places.log.name, "start")
 
-    def _pg_ctl(self, *words: str | Path) -> None:
-        self.places.account.run(self._binaries / "pg_ctl", "-s", "-w", "-D", self.data, *words)
+    def _pg_ctl(self, *words: str) -> None:
+        # From within the folder: pg_ctl puts the names it is given into a shell's command line.
+        program = self._binaries / "pg_ctl"
+        self.places.account.run(program, "-s", "-w", "-D", ".", *words, cwd=self.data)
 
     def _log_tail(self) -> str:
         try:

@@ -33,7 +33,7 @@ def end_orphans(places: Places) -> None:
     the next start, until the query ends.
     """
     for process in psutil.process_iter():
-        if _works_in(process, places):
+        if _works_in(process, places, unknown=False):
             process.send_signal(signal.SIGQUIT)
 
 
@@ -43,10 +43,10 @@ def _holder(lock: Path, places: Places) -> int | None:
         process = psutil.Process(pid)
     except (OSError, ValueError, psutil.NoSuchProcess):
         return None
-    return pid if _works_in(process, places) else None
+    return pid if _works_in(process, places, unknown=True) else None
 
 
-def _works_in(process: psutil.Process, places: Places) -> bool:
+def _works_in(process: psutil.Process, places: Places, *, unknown: bool) -> bool:
     try:
         if process.name() != "postgres" or process.status() == psutil.STATUS_ZOMBIE:
             return False
@@ -56,5 +56,6 @@ def _works_in(process: psutil.Process, places: Places) -> bool:
     except (psutil.NoSuchProcess, FileNotFoundError):
         return False
     except (psutil.AccessDenied, PermissionError):
-        # Root in a container without SYS_PTRACE may not ask: name and account must do.
-        return True
+        # Root in a container without SYS_PTRACE may not ask. Name and account are enough to leave
+        # a lock file alone, not to end what may be another server's.
+        return unknown
