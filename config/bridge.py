@@ -26,6 +26,8 @@ WsgiApp = Callable[..., Any]
 COLLECTED = 1024 * 1024
 #: Bytes of a chunked body: WSGI has no way to stream what has no length, so it is collected whole.
 LONGEST_CHUNKED = 8 * 1024 * 1024
+#: After this many pieces an answer counts as long, and its client is watched.
+LONG = 16
 #: Pieces of an answer that wait for a slow reader; files come in pieces of 8 kB.
 QUEUED = 64
 
@@ -61,33 +63,56 @@ class Bridge(WSGIMiddleware):
 
 
 class _Responder(WSGIResponder):
-    """Answers one request; its thread never waits for a client that is gone."""
+    """Answers one request; its thread never works for a client that is gone."""
 
     _waiting: concurrent.futures.Future[None] | None = None
-    _given_up = False
+    _gone = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._receive = receive if _BODY in scope else None
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._given_up = True
-            if self._waiting is not None:
-                self._waiting.cancel()
+            self._give_up()
 
     def send(self, message: Message) -> None:
-        if self._given_up:
+        if self._gone:
             raise ClientGone("the client is gone")
         self._waiting = asyncio.run_coroutine_threadsafe(self.send_queue.put(message), self.loop)
-        self._waiting.result()
+        try:
+            self._waiting.result()
+        except concurrent.futures.CancelledError as error:
+            raise ClientGone("the client left") from error
 
     async def sender(self, send: Send) -> None:
+        pieces = 0
+        watcher: asyncio.Task[None] | None = None
         try:
-            await super().sender(send)
+            while (message := await self.send_queue.get()) is not None:
+                await send(message)
+                pieces += 1
+                if pieces == LONG and self._receive is not None:
+                    watcher = asyncio.create_task(self._watch(self._receive))
         except Exception:
-            # Without a reader the thread would wait at a full queue for ever.
-            while await self.send_queue.get() is not None:
-                pass
+            self._give_up()
             raise
+        finally:
+            if watcher is not None:
+                watcher.cancel()
+
+    async def _watch(self, receive: Receive) -> None:
+        """Wait for the client to leave; the server would let the rest be sent to nobody."""
+        with suppress(ClientGone):
+            while True:
+                await receive()
+        self._give_up()
+
+    def _give_up(self) -> None:
+        self._gone = True
+        while not self.send_queue.empty():  # whoever waits to put something in may go on
+            self.send_queue.get_nowait()
+        if self._waiting is not None:
+            self._waiting.cancel()
 
 
 async def _collect(receive: Receive, limit: int) -> tuple[bytearray | None, bool]:
