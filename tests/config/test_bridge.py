@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import threading
 import time
@@ -145,6 +146,7 @@ def test_clients_that_leave_free_their_threads(port, app):
     assert talk(port, post(b"Content-Length: 2\r\n", b"hi")).endswith(b"2 of 2 -")
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # the server leaves them open on purpose
 def test_a_stop_does_not_wait_for_readers_that_do_not_read(app):
     config = uvicorn.Config(
         Bridge(app, workers=THREADS),
@@ -170,6 +172,8 @@ def test_a_stop_does_not_wait_for_readers_that_do_not_read(app):
         assert app.closed.acquire(timeout=5)
         for reader in readers:
             reader.close()
+    del server, config
+    gc.collect()
 
 
 def wait_for(condition, seconds: float = 10) -> None:
