@@ -21,7 +21,7 @@ from psycopg.pq import Conninfo
 
 from config.pg.binaries import find_tools
 from config.pg.embedded import server
-from config.pg.owner import blind_tables, give_owner_policies
+from config.pg.owner import OWNER_POLICY, blind_tables, give_owner_policies
 from config.pg.roles import as_owner
 
 APP_ROLE = "fairlead_app"
@@ -147,10 +147,7 @@ def restore(database: Database, file: Path, *, replace: bool) -> Restored:
                 f"what is in it now is kept as {former}."
             )
         tool = _reader(file, at_least=connection.info.server_version // 10000)
-        _drop(connection, fresh)
-        connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(fresh))
-        )
+        _create(connection, fresh)
         try:
             restored = _fill(database, tool, file, fresh)
             _swap(database, connection, fresh, former)
@@ -205,7 +202,7 @@ def _fill(database: Database, tool: Path, file: Path, fresh: str) -> int:
         row = connection.execute("SELECT current_user").fetchone()
         owner = row[0] if row else ""
         listed = subprocess.run([tool, "--list", file], capture_output=True, text=True, check=True)
-        chosen.write(_without_foreign_defaults(listed.stdout, owner))
+        chosen.write(_without_owner(listed.stdout, owner))
         chosen.flush()
         options = ["--no-owner", "--exit-on-error", f"--use-list={chosen.name}"]
         database.run(tool, *options, file, name=fresh)
@@ -215,12 +212,13 @@ def _fill(database: Database, tool: Path, file: Path, fresh: str) -> int:
         return _count_tables(connection)
 
 
-def _without_foreign_defaults(contents: str, owner: str) -> str:
-    """Leave out default privileges of an owner that is not the owner here; `_grant` sets them."""
+def _without_owner(contents: str, owner: str) -> str:
+    """Leave out what names an owner that is not the owner here; it is set anew afterwards."""
     return "\n".join(
         line
         for line in contents.splitlines()
-        if " DEFAULT ACL " not in line or line.split()[-1] == owner
+        if not (" DEFAULT ACL " in line and line.split()[-1] != owner)
+        and not (" POLICY " in line and f" {OWNER_POLICY} " in line)
     )
 
 
@@ -257,6 +255,20 @@ def _swap(database: Database, connection: psycopg.Connection[Any], fresh: str, f
         f"Other sessions hold the database {database.name}: stop the web and worker processes "
         "and restore again."
     ) from failure
+
+
+def _create(connection: psycopg.Connection[Any], name: str) -> None:
+    _drop(connection, name)
+    try:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name))
+        )
+    except psycopg.errors.InsufficientPrivilege as refusal:
+        owner = connection.info.user
+        raise ArchiveRefused(
+            f"The owner, {owner}, may not make the new database. As an administrator of the server "
+            f"run: ALTER ROLE {owner} CREATEDB;"
+        ) from refusal
 
 
 def _rename(connection: psycopg.Connection[Any], steps: Sequence[tuple[str, str]]) -> None:

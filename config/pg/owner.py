@@ -16,6 +16,8 @@ class Cursor(Protocol):
     def fetchall(self) -> list[Any]: ...
 
 
+OWNER_POLICY = "owner_sees_all"
+
 #: Tables whose rows the current role sees only in part: no bypass, no policy that lets all pass.
 BLIND = """
 SELECT k.oid::regclass::text
@@ -45,8 +47,9 @@ def give_owner_policies(cursor: Cursor) -> list[str]:
     """Let the current role, the owner, see all rows of its tables; return the tables changed."""
     tables = blind_tables(cursor)
     for table in tables:
+        cursor.execute(f"DROP POLICY IF EXISTS {OWNER_POLICY} ON {table}")  # of a former owner
         cursor.execute(
-            f"CREATE POLICY owner_sees_all ON {table}"
+            f"CREATE POLICY {OWNER_POLICY} ON {table}"
             " TO CURRENT_USER USING (true) WITH CHECK (true)"
         )
     return tables

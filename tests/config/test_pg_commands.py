@@ -170,6 +170,37 @@ def test_a_file_that_is_no_backup_is_refused_and_changes_nothing(
         assert left == 0
 
 
+def test_a_backup_of_another_owner_is_restored_for_the_owner_here(
+    running_server, run, connect, notes, tmp_path
+):
+    file = str(tmp_path / "all.dump")
+    with running_server.admin("fairlead") as admin:
+        admin.execute("CREATE POLICY owner_sees_all ON notes TO fairlead_owner USING (true)")
+        run(db, "backup", file)
+        admin.execute("CREATE ROLE other LOGIN CREATEDB")
+        admin.execute("CREATE DATABASE elsewhere OWNER other")
+    try:
+        settings = {"NAME": "elsewhere", "OWNER": {"user": "other"}}
+        run.connection.settings_dict.update(settings)
+
+        assert "elsewhere is restored, with 2 tables" in run(db, "restore", file)
+
+        assert bodies(connect(**settings), 1) == ["of one"]
+        with as_owner(run.connection), run.connection.cursor() as cursor:
+            assert blind_tables(cursor) == []
+            cursor.execute("CREATE TABLE later (id int)")
+            cursor.execute("SELECT has_table_privilege('fairlead_app', 'later', 'INSERT')")
+            assert cursor.fetchone() == (True,)
+        with running_server.admin() as admin:
+            admin.execute("ALTER ROLE other NOCREATEDB")
+        with pytest.raises(CommandError, match="ALTER ROLE other CREATEDB"):
+            run(db, "restore", file, force=True)
+    finally:
+        with running_server.admin() as admin:
+            admin.execute("DROP DATABASE elsewhere WITH (FORCE)")
+            admin.execute("DROP ROLE other")
+
+
 def test_a_backup_that_cannot_be_written_leaves_no_file(run, notes, tmp_path):
     with pytest.raises(CommandError, match="cannot be written"):
         run(db, "backup", str(tmp_path / "nowhere" / "all.dump"))

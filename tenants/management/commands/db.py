@@ -4,10 +4,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connection
+from django.db import DatabaseError, connection
 
-from config.pg.account import ServerUnavailable
 from config.pg.archive import ArchiveRefused, Database, backup, restore
 from config.pg.embedded import server
 from config.pg.roles import as_owner
@@ -38,7 +38,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             getattr(self, options["action"])(options)
-        except (ServerUnavailable, ArchiveRefused) as refusal:
+        except (ArchiveRefused, psycopg.Error, DatabaseError) as refusal:
             raise CommandError(str(refusal)) from refusal
 
     def start(self, options: dict[str, Any]) -> None:
