@@ -11,7 +11,6 @@ from tenants.constraints import NoDelete
 from tenants.fields import UlidField
 from tenants.models import Actor, ChildModel, TenantForeignKey
 
-
 CALL_ITEM_STATUSES = {
     "pending": "Pending",
     "processing": "In a call",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +17,8 @@ MAX_IDENTIFIER = 200
 #: Epoch numbers above this are milliseconds: as seconds they would lie in the year 5138.
 MAX_EPOCH_SECONDS = 100_000_000_000
 MAX_EPOCH_MILLISECONDS = MAX_EPOCH_SECONDS * 1000
+
+SURROGATES = re.compile("[\ud800-\udfff]")
 
 MAX_MEDIA = 20
 MAX_URL = 2_000
@@ -32,7 +35,7 @@ def pick(payload: Payload, *names: str) -> Any:
 
 def clean(text: str) -> str:
     """Return *text* as PostgreSQL can store it: without NUL, lone surrogates replaced."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+    return SURROGATES.sub("\ufffd", text.replace("\0", ""))
 
 
 def read_text(value: object, what: str) -> str:

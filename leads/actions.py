@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
@@ -40,7 +41,8 @@ def owner() -> str:
     return str(to_uuid(tenant_id))
 
 
-def _uuid(value: str | None) -> str | None:
+def sql_id(value: str | None) -> str | None:
+    """Return a prefixed id as the uuid that SQL takes; None stays None."""
     return None if value is None else str(to_uuid(value))
 
 
@@ -107,13 +109,13 @@ def record_event(
             "SELECT lead_move(%s, %s, %s, %s, %s, %s::jsonb, %s, %s, %s)",
             [
                 owner(),
-                _uuid(lead_id),
+                sql_id(lead_id),
                 kind,
                 to,
                 cause,
                 json.dumps(payload or {}),
-                _uuid(consent_event_id),
-                _uuid(actor_id),
+                sql_id(consent_event_id),
+                sql_id(actor_id),
                 correlation_id(),
             ],
         )
@@ -189,8 +191,11 @@ def move_if_legal(lead_id: str, *, to: str, kind: str, cause: str, **details: An
 
 
 @transaction.atomic
-def arm_timer(lead_id: str, *, kind: str, days: int) -> LeadTimer:
-    """Arm a timer *days* from now; a live one of the kind is cancelled and kept as history."""
+def arm_timer(lead_id: str, *, kind: str, days: int, since: datetime | None = None) -> LeadTimer:
+    """Arm a timer *days* after *since* (now by default).
+
+    A live one of the kind is cancelled and kept as history.
+    """
     Lead.objects.select_for_update(no_key=True).only("id").get(pk=lead_id)
     timer_id = new_id("ltm")
     with connection.cursor() as cursor:
@@ -198,19 +203,19 @@ def arm_timer(lead_id: str, *, kind: str, days: int) -> LeadTimer:
             "UPDATE lead_timers SET cancelled_at = clock_timestamp(), cancel_reason = 're-armed'"
             " WHERE tenant_id = %s AND lead_id = %s AND kind = %s"
             " AND fired_at IS NULL AND cancelled_at IS NULL RETURNING id",
-            [owner(), _uuid(lead_id), kind],
+            [owner(), sql_id(lead_id), kind],
         )
         replaced = [row[0] for row in cursor.fetchall()]
         cursor.execute(
             "INSERT INTO lead_timers (tenant_id, id, lead_id, kind, armed_at, fire_at,"
             " cancel_reason, attempts, max_attempts, last_error)"
             " VALUES (%s, %s, %s, %s, clock_timestamp(),"
-            " clock_timestamp() + make_interval(days => %s), '', 0, 3, '')",
-            [owner(), _uuid(timer_id), _uuid(lead_id), kind, days],
+            " coalesce(%s, clock_timestamp()) + make_interval(days => %s), '', 0, 3, '')",
+            [owner(), sql_id(timer_id), sql_id(lead_id), kind, since, days],
         )
         cursor.execute(
             "UPDATE lead_timers SET superseded_by_id = %s WHERE id = ANY(%s)",
-            [_uuid(timer_id), replaced],
+            [sql_id(timer_id), replaced],
         )
     return LeadTimer.objects.get(pk=timer_id)
 
@@ -219,7 +224,7 @@ def cancel_timers(lead_id: str, *, reason: str, kinds: list[str] | None = None) 
     """Cancel the live timers of a lead, all or those of *kinds*; return how many."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT lead_cancel_timers(%s, %s, %s, %s)", [owner(), _uuid(lead_id), kinds, reason]
+            "SELECT lead_cancel_timers(%s, %s, %s, %s)", [owner(), sql_id(lead_id), kinds, reason]
         )
         return int(cursor.fetchone()[0])
 
@@ -253,7 +258,7 @@ def flag_wrong_number(lead_id: str, *, address: str, wrong: bool = True) -> None
         cursor.execute(
             "UPDATE contact_points SET wrong_number_at = CASE WHEN %s THEN clock_timestamp() END"
             " WHERE tenant_id = %s AND lead_id = %s AND kind = 'phone' AND normalized = %s",
-            [wrong, owner(), _uuid(lead_id), address],
+            [wrong, owner(), sql_id(lead_id), address],
         )
 
 
@@ -300,8 +305,8 @@ class Choice:
             "keyword": self.keyword,
             "reason": self.reason,
             "position": self.position,
-            "webhook_event": _uuid(self.webhook_event),
-            "actor": _uuid(self.actor_id),
+            "webhook_event": sql_id(self.webhook_event),
+            "actor": sql_id(self.actor_id),
             "correlation_id": correlation_id(),
         }
 

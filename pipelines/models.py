@@ -10,7 +10,6 @@ from tenants.constraints import NoDelete
 from tenants.fields import UlidField
 from tenants.models import TenantModel
 
-
 PIPELINE_RUN_STATUSES = {
     "running": "Running",
     "completed": "Completed",

@@ -143,7 +143,7 @@ CREATE FUNCTION take_delivery(
     theirs text, inbound boolean, happened timestamptz, raw bytea, parsed jsonb, kept_headers jsonb,
     token_hash text, signed text, parse text, correlation text, withhold text, choices jsonb,
     OUT outcome text, OUT taken uuid)
-    LANGUAGE plpgsql AS $$
+    LANGUAGE plpgsql SET lock_timeout = '2s' AS $$
 DECLARE
     arrived timestamptz := clock_timestamp();
     known record;

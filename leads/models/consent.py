@@ -8,7 +8,6 @@ from tenants.constraints import AppendOnly, NoDelete, References
 from tenants.fields import UlidField
 from tenants.models import Actor, ChildModel, TenantForeignKey, TenantModel
 
-
 CONSENT_STATES = {
     "unknown": "No choice recorded",
     "opted_in": "Opted in",

@@ -14,7 +14,8 @@ class Migration(migrations.Migration):
                 DROP TRIGGER outbound_messages_mirror ON outbound_messages;
                 DROP TRIGGER messages_guard ON messages;
                 DROP INDEX outbound_by_provider_id;
-                DROP FUNCTION live_seq, prune_live_events, live_events_after, tenants_with_sends,
+                DROP FUNCTION live_seq, prune_live_events, live_events_after,
+                    tenants_with_wakes, tenants_with_sends,
                     claim_sends, suppress_queued, outbound_mirror, message_guard, message_rank,
                     outbound_gate, consent_block;
                 GRANT UPDATE, DELETE ON live_events TO fairlead_app;

@@ -10,7 +10,6 @@ from tenants.constraints import NoDelete, References
 from tenants.fields import UlidField
 from tenants.models import Actor, ChildModel, TenantForeignKey, TenantModel
 
-
 PHONE_NUMBER_STATUSES = {"active": "Active", "resting": "Resting", "retired": "Retired"}
 
 

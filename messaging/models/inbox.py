@@ -9,7 +9,6 @@ from tenants.constraints import References, TenantIsolation
 from tenants.fields import UlidField
 from tenants.models import Actor, ChildModel, TenantForeignKey
 
-
 STAGE_MEMBERSHIP_ROLES = {"active": "Active", "observer": "Observer"}
 
 

@@ -10,7 +10,6 @@ from tenants.constraints import AppendOnly, NoDelete
 from tenants.fields import UlidField
 from tenants.models import Actor, ChildModel, TenantForeignKey
 
-
 OUTBOUND_MESSAGE_PURPOSES = {
     "reply": "Reply",
     "first_text": "First text",

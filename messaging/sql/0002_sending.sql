@@ -44,7 +44,7 @@ BEGIN
                 USING ERRCODE = 'LD003';
         END IF;
     ELSIF NEW.state NOT IN ('queued', 'sending') AND current_user = 'fairlead_app'
-          AND coalesce(current_setting('app.import_history', true), '') <> 'on' THEN
+          AND coalesce(current_setting('app.history', true), '') <> 'on' THEN
         RAISE EXCEPTION 'an outbound message begins queued' USING ERRCODE = 'LD003';
     END IF;
     IF NEW.state <> 'sending' OR (TG_OP = 'UPDATE' AND OLD.state = 'sending') THEN
@@ -142,9 +142,10 @@ END $$;
 -- counter), then the tenant's day, then each recipient's consent. Every row lock of a recipient or
 -- text is SKIP LOCKED: whoever is being changed right now, by a STOP perhaps, stays queued.
 -- An automated text waits while an inbound of its recipient is not fully handled, on any of our
--- numbers. Returns the claimed rows, now 'sending'; each already has its attempt row.
-CREATE FUNCTION claim_sends(owner uuid, most integer, token_hashes text[])
-    RETURNS TABLE (outbound uuid, attempt smallint, token_hash text)
+-- numbers. Returns the claimed rows, now 'sending'; the caller adds their attempts before it
+-- commits.
+CREATE FUNCTION claim_sends(owner uuid, most integer)
+    RETURNS TABLE (outbound uuid, attempt smallint, consent_rev integer)
     LANGUAGE plpgsql AS $$
 DECLARE
     zone text;
@@ -187,7 +188,7 @@ BEGIN
         room := least(floor(bucket)::integer, line.daily_cap - line.sent_today, left_today,
                       most - got);
         FOR item IN
-            SELECT o.id, o.attempt, o.to_address, o.is_automated, o.purpose
+            SELECT o.id, o.to_address, o.is_automated, o.purpose
             FROM outbound_messages AS o
             WHERE o.tenant_id = owner AND o.phone_number_id = line.id AND o.state = 'queued'
               AND o.due_at <= clock_timestamp()
@@ -232,12 +233,7 @@ BEGIN
             SET state = 'sending', attempt = o.attempt + 1, claimed_at = clock_timestamp(),
                 consent_rev = 0, updated_at = clock_timestamp()
             WHERE o.tenant_id = owner AND o.id = item.id
-            RETURNING o.id, o.attempt, token_hashes[got] INTO outbound, attempt, token_hash;
-            INSERT INTO send_attempts (tenant_id, id, outbound_id, attempt, token_hash,
-                                       consent_rev, started_at)
-            SELECT owner, ulid_new(), o.id, o.attempt, token_hashes[got], o.consent_rev,
-                   clock_timestamp()
-            FROM outbound_messages AS o WHERE o.tenant_id = owner AND o.id = item.id;
+            RETURNING o.id, o.attempt, o.consent_rev INTO outbound, attempt, consent_rev;
             line.sent_today := line.sent_today + 1;
             left_today := left_today - 1;
             bucket := bucket - 1;
@@ -264,6 +260,17 @@ CREATE FUNCTION tenants_with_sends(lease interval) RETURNS SETOF uuid
                     AND CASE o.state WHEN 'sending' THEN o.claimed_at <= clock_timestamp() - lease
                         ELSE o.retry_at <= clock_timestamp() END)
 $$;
+
+-- Tenants with a snoozed conversation whose time has come. As the owner; ids only.
+CREATE FUNCTION tenants_with_wakes() RETURNS SETOF uuid
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT t.id FROM public.tenants AS t
+    WHERE EXISTS (SELECT FROM public.conversations AS c
+                  WHERE c.tenant_id = t.id AND c.status = 'snoozed'
+                    AND c.snoozed_until <= clock_timestamp())
+$$;
+REVOKE ALL ON FUNCTION tenants_with_wakes() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION tenants_with_wakes() TO fairlead_app;
 
 -- Live hints after *after*, oldest first, of all tenants: the follower of a web process hands
 -- them to the pages that may see them. As the owner; ids only.

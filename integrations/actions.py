@@ -1,0 +1,84 @@
+"""Small writes around intake: samples of what was refused, signs of use, decisions about work."""
+
+from __future__ import annotations
+
+import time
+
+from django.db import DatabaseError, connection
+from psycopg.types.json import Jsonb
+
+from integrations.endpoints import Endpoint
+from integrations.intake import kept_headers
+from integrations.providers import Delivery
+from tenants.context import tenant_context
+from tenants.ulids import to_uuid
+
+#: Refused bodies are kept up to this many bytes, and this many an hour and endpoint.
+SAMPLE_BYTES = 8 * 1024
+SAMPLES_PER_HOUR = 50
+#: Seconds between two notes that an endpoint is in use.
+USE_NOTED_EVERY = 60.0
+
+_noted: dict[str, float] = {}
+_sampled: dict[tuple[str, int], int] = {}
+
+
+def note_use(endpoint: Endpoint) -> None:
+    """Remember when an endpoint was last used, at most once a minute and process."""
+    now = time.monotonic()
+    if now - _noted.get(endpoint.id, -USE_NOTED_EVERY) < USE_NOTED_EVERY:
+        return
+    _noted[endpoint.id] = now
+    try:
+        with tenant_context(endpoint.tenant_id), connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE webhook_endpoints SET last_used_at = clock_timestamp()"
+                " WHERE tenant_id = %s AND id = %s",
+                [to_uuid(endpoint.tenant_id), to_uuid(endpoint.id)],
+            )
+    except DatabaseError:
+        _noted.pop(endpoint.id, None)  # the delivery itself is stored; this can wait
+
+
+def sample_rejection(endpoint: Endpoint, delivery: Delivery, *, reason: str) -> None:
+    """Keep a bounded sample of a refused delivery; a database that is away loses only that."""
+    hour = (endpoint.id, int(time.time() // 3600))
+    if _sampled.get(hour, 0) >= SAMPLES_PER_HOUR:
+        return
+    if len(_sampled) > 10_000:
+        _sampled.clear()
+    _sampled[hour] = _sampled.get(hour, 0) + 1
+    try:
+        with tenant_context(endpoint.tenant_id), connection.cursor() as cursor:
+            cursor.execute(
+                "WITH this AS (SELECT date_trunc('hour', clock_timestamp()) AS hour),"
+                " used AS (SELECT count(*) AS n FROM webhook_rejections AS r, this"
+                "          WHERE r.tenant_id = %(tenant)s AND r.endpoint_id = %(endpoint)s"
+                "            AND r.hour = this.hour)"
+                " INSERT INTO webhook_rejections"
+                "   (tenant_id, id, endpoint_id, reason, body, headers, hour, slot)"
+                " SELECT %(tenant)s, ulid_new(), %(endpoint)s, %(reason)s, %(body)s, %(headers)s,"
+                "        this.hour, used.n + 1"
+                " FROM this, used WHERE used.n < %(most)s"
+                " ON CONFLICT DO NOTHING",
+                {
+                    "tenant": to_uuid(endpoint.tenant_id),
+                    "endpoint": to_uuid(endpoint.id),
+                    "reason": reason[:40],
+                    "body": delivery.body[:SAMPLE_BYTES],
+                    "headers": Jsonb(kept_headers(delivery.headers)),
+                    "most": SAMPLES_PER_HOUR,
+                },
+            )
+    except DatabaseError:
+        _sampled.pop(hour, None)
+
+
+def attempt_is_ours(endpoint: Endpoint, token_hash: str) -> bool:
+    """Tell whether the tenant made a send attempt with this callback token."""
+    with tenant_context(endpoint.tenant_id), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT FROM send_attempts WHERE tenant_id = %s AND token_hash = %s",
+            [to_uuid(endpoint.tenant_id), token_hash],
+        )
+        return cursor.fetchone() is not None

@@ -1,0 +1,204 @@
+"""Take one delivery into the database: one statement, one commit. Nothing else happens here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from psycopg.types.json import Jsonb
+
+from integrations.endpoints import Endpoint
+from integrations.events import BadPayload, ContactOptedOut, Event, MessageReceived, MessageStatus
+from integrations.providers import Delivery, Provider
+from integrations.tolerant import Parsed
+from leads.actions import Choice
+from leads.reading import read_text
+from tenants.correlation import correlation_id
+from tenants.ulids import new_uuid, to_text, to_uuid
+
+#: Bytes of headers that are kept beside an event.
+MAX_HEADERS = 16 * 1024
+#: Pause before another try while the database is away, in seconds.
+RETRY_PAUSE_S = 0.1
+
+_SECRET_HEADERS = ("authorization", "cookie", "token", "secret", "api-key", "apikey", "password")
+_KEPT_PREFIXES = ("x-", "webhook-", "content-type", "user-agent", "date")
+
+logger = structlog.get_logger(__name__)
+
+
+class DatabaseAway(Exception):
+    """The delivery could not be stored within the time its source waits; nothing was."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intake:
+    """A verified delivery, read as far as it can be read."""
+
+    endpoint: Endpoint
+    provider: Provider
+    delivery: Delivery
+    parsed: Parsed
+    signature_state: str  # valid, unsigned or token
+    attempt_token_hash: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """What became of a delivery: ``new``, ``duplicate`` or ``clash``."""
+
+    outcome: str
+    event_id: str  # wh_…
+
+
+def events_of(intake: Intake) -> list[Event]:
+    """Return the canonical events of a delivery that its proof covers.
+
+    A callback that only its attempt's token vouches for may speak of that attempt, and of
+    nothing else.
+
+    Raises:
+        BadPayload: the provider sent something odd, or a number's own URL got another's text.
+    """
+    events = intake.provider.parse(intake.parsed.payload or {})
+    if intake.signature_state == "token":
+        return [event for event in events if isinstance(event, MessageStatus)]
+    ours = intake.endpoint.our_number
+    for event in events:
+        if ours and isinstance(event, MessageReceived) and event.recipient != ours:
+            raise BadPayload(f"this URL is for {ours}, the text is for {event.recipient}")
+    return events
+
+
+def choices_of(events: Iterable[Event]) -> list[Choice]:
+    """Return the consent changes that must not wait for processing: opt-outs and holds."""
+    choices = []
+    for event in events:
+        if isinstance(event, ContactOptedOut):
+            choices.append(
+                Choice(
+                    address=event.address,
+                    kind="opt_out",
+                    source="carrier",
+                    keyword=event.keyword,
+                    reason=event.reason,
+                )
+            )
+        elif isinstance(event, MessageReceived):
+            reading = read_text(event.body, sender=event.sender)
+            if event.carrier_keyword == "opt_out" or reading.kind in ("opt_out", "hold"):
+                certain = event.carrier_keyword == "opt_out" or reading.kind == "opt_out"
+                choices.append(
+                    Choice(
+                        address=event.sender,
+                        kind="opt_out" if certain else "hold",
+                        source="carrier" if event.carrier_keyword == "opt_out" else "texting",
+                        keyword=reading.keyword,
+                        reason=event.body[:500],
+                    )
+                )
+    return choices
+
+
+def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers worth keeping: an allow-list, without secrets, at most 16 kB."""
+    kept: dict[str, str] = {}
+    size = 0
+    for name, value in sorted(headers.items()):
+        size += len(name) + len(value)
+        if size > MAX_HEADERS:
+            break
+        if name.startswith(_KEPT_PREFIXES) and not any(word in name for word in _SECRET_HEADERS):
+            kept[name] = value.replace("\x00", "")
+    return kept
+
+
+def take(intake: Intake) -> Taken:
+    """Store a delivery, once; apply its opt-outs in the same transaction.
+
+    Tries again, on a new connection, for as long as the provider holds its request.
+
+    Raises:
+        DatabaseAway: it could not be stored in that time.
+    """
+    arguments = _arguments(intake)
+    deadline = time.monotonic() + intake.provider.hold_s
+    while True:
+        try:
+            return _store(arguments)
+        except (OperationalError, InterfaceError) as error:
+            # Outcome unknown, perhaps committed: the receipt makes another try harmless.
+            connection.close()
+            if time.monotonic() + RETRY_PAUSE_S >= deadline:
+                raise DatabaseAway from error
+            time.sleep(RETRY_PAUSE_S)
+        except DatabaseError:
+            if arguments["payload"] is None:
+                raise
+            # jsonb refused what Python took for clean: keep the bytes, which are the truth.
+            logger.warning("payload is kept as bytes only", event_type=arguments["kind"])
+            arguments |= {"payload": None, "parse": "unstorable"}
+
+
+_TAKE = """
+    SELECT outcome, taken FROM take_delivery(
+        %(owner)s, %(owner)s, %(integration)s, %(endpoint)s, %(provider)s, %(key)s, %(hash)s,
+        %(event)s, %(kind)s, %(lane)s, %(theirs)s, %(inbound)s, %(happened)s, %(body)s,
+        %(payload)s, %(headers)s, %(token)s, %(signed)s, %(parse)s, %(correlation)s,
+        %(withhold)s, %(choices)s)
+"""
+
+
+def _store(arguments: dict[str, object]) -> Taken:
+    # A ping per request would cost a fifth of it; a lost connection is retried instead.
+    connection.health_check_done = True
+    with connection.cursor() as cursor:
+        cursor.execute(_TAKE, arguments)
+        outcome, event = cursor.fetchone()
+    return Taken(outcome=outcome, event_id=to_text("wh", event))
+
+
+def _arguments(intake: Intake) -> dict[str, object]:
+    provider, delivery, parsed = intake.provider, intake.delivery, intake.parsed
+    key = provider.delivery_key(delivery, parsed.payload)
+    lane = provider.lane(parsed.payload, key)
+    withhold, events = parsed.reason if parsed.payload is None else None, []
+    if withhold is None:
+        try:
+            events = events_of(intake)
+        except BadPayload as error:
+            withhold = str(error)
+    choices = [choice.as_json() for choice in choices_of(events)]
+    return {
+        "owner": to_uuid(intake.endpoint.tenant_id),
+        "integration": to_uuid(intake.endpoint.integration_id),
+        "endpoint": to_uuid(intake.endpoint.id),
+        "provider": intake.endpoint.provider,
+        "key": hashlib.sha256(key.encode()).digest(),
+        "hash": hashlib.sha256(delivery.body).digest()[:16],
+        "event": new_uuid(),
+        "kind": provider.event_type(parsed.payload)[:80] or "unmapped",
+        "lane": lane.text,
+        "theirs": lane.theirs,
+        "inbound": any(isinstance(event, MessageReceived) for event in events),
+        "happened": _happened(events),
+        "body": delivery.body,
+        "payload": None if parsed.storable is None else Jsonb(parsed.storable),
+        "headers": Jsonb(kept_headers(delivery.headers)),
+        "token": intake.attempt_token_hash,
+        "signed": intake.signature_state,
+        "parse": parsed.state,
+        "correlation": correlation_id(),
+        "withhold": withhold,
+        "choices": json.dumps(choices) if choices else None,
+    }
+
+
+def _happened(events: list[Event]) -> datetime | None:
+    return events[0].occurred_at if events else None

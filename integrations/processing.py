@@ -1,0 +1,271 @@
+"""From stored webhooks to effects: claim lanes, hand events to their handlers, commit together.
+
+The row lock of a lane's head is the lease: a process that dies gives its lanes back at once, and
+nothing has to be rescued. Effects and "done" are one commit, so a webhook acts exactly once.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import structlog
+from django.db import OperationalError, connection, transaction
+from psycopg.errors import DeadlockDetected, SerializationFailure
+
+from integrations.events import BadPayload, Event, MessageStatus
+from integrations.models import WorkEvent
+from integrations.providers import providers
+from integrations.tolerant import parse_json
+from leads.actions import lock_consents, owner
+from tenants.context import broken, tenant_context
+from tenants.correlation import correlated
+from tenants.dispatch import emit
+from tenants.ulids import to_text
+
+#: Lanes per transaction, and events per lane: small slices, so that intake never waits long.
+LANES, DEPTH = 20, 5
+#: Tries before an event is a dead letter and its lane goes on.
+MAX_ATTEMPTS = 5
+#: Back-off after the nth failure: 2^n x 2 s, at most 10 minutes, x 0.5 to 1.5.
+BACKOFF_S, MAX_BACKOFF_S = 2.0, 600.0
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(kw_only=True)
+class Source:
+    """Where an event came from, and what its handlers have to say about it."""
+
+    event_id: str  # wh_…
+    provider: str
+    integration_id: str
+    position: int  # in the order of receipts
+    signature_state: str
+    attempt_token_hash: str | None
+    correlation_id: str
+    run_no: int
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, outcome: str) -> None:
+        """Say what became of it; operators read this beside the event."""
+        self.notes.append(outcome)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """One claimed piece of work with the event it is about."""
+
+    seq: int
+    lane: str
+    attempts: int
+    their_number: str | None
+    source: Source
+    events: Callable[[], list[Event]]
+
+
+_CLAIM = """
+    SELECT w.seq, w.lane, w.attempts, w.their_number, w.run_no, e.id, e.source, e.integration,
+           e.signature_state, e.attempt_token_hash, e.correlation_id, e.body
+    FROM claim_work(%(owner)s, %(start)s, %(lanes)s, %(depth)s) AS w
+    JOIN webhook_events AS e
+      ON e.tenant_id = %(owner)s AND e.id = w.event AND e.received_at = w.received_at
+    ORDER BY w.seq
+"""
+
+
+def drain_once(*, lanes: int = LANES, depth: int = DEPTH) -> int:
+    """Process one slice of one tenant with ready work; return how many events were finished.
+
+    0 means that nothing could be claimed right now, not that nothing is left.
+    """
+    tenants = _tenants_with_work()
+    random.shuffle(tenants)
+    for tenant_id in tenants:
+        if finished := _drain_tenant(tenant_id, lanes, depth):
+            return finished
+    return 0
+
+
+def _tenants_with_work() -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM tenants_with_work()")
+        return [to_text("tenant", row[0]) for row in cursor.fetchall()]
+
+
+def _drain_tenant(tenant_id: str, lanes: int, depth: int) -> int:
+    try:
+        with tenant_context(tenant_id, durable=True):
+            work = _claim(lanes, depth)
+            return _process(work)
+    except OperationalError as error:
+        if not isinstance(error.__cause__, DeadlockDetected | SerializationFailure):
+            raise
+        logger.warning("deadlock; the lanes run one by one", tenant=tenant_id)
+    except Exception:  # whatever a handler raised: find out whose fault it is
+        logger.info("a batch failed; its lanes run one by one", tenant=tenant_id, exc_info=True)
+    return _drain_carefully(tenant_id, lanes, depth)
+
+
+def _claim(lanes: int, depth: int) -> list[Work]:
+    """Lock free lanes from a random place on, then from the start: drains meet different ones."""
+    # Lanes begin with our number, "+1202…": any spread over digits will do.
+    start = f"+1{random.randrange(2 * 10**9, 10**10)}" if random.random() < 0.5 else ""  # noqa: S311
+    work = _claim_from(start, lanes, depth)
+    if start and not work:
+        work = _claim_from("", lanes, depth)
+    return work
+
+
+def _claim_from(start: str, lanes: int, depth: int) -> list[Work]:
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM, {"owner": owner(), "start": start, "lanes": lanes, "depth": depth})
+        return [_work(*row) for row in cursor.fetchall()]
+
+
+def _work(*row: object) -> Work:
+    (
+        seq,
+        lane,
+        attempts,
+        theirs,
+        run_no,
+        event,
+        provider,
+        integration,
+        signed,
+        token,
+        corr,
+        body,
+    ) = row
+    source = Source(
+        event_id=to_text("wh", event),  # type: ignore[arg-type]
+        provider=str(provider),
+        integration_id=to_text("intg", integration),  # type: ignore[arg-type]
+        position=int(seq),  # type: ignore[call-overload]
+        signature_state=str(signed),
+        attempt_token_hash=token,  # type: ignore[arg-type]
+        correlation_id=str(corr),
+        run_no=int(run_no),  # type: ignore[call-overload]
+    )
+    raw = bytes(body)  # type: ignore[call-overload]
+    return Work(
+        seq=source.position,
+        lane=str(lane),
+        attempts=int(attempts),  # type: ignore[call-overload]
+        their_number=theirs,  # type: ignore[arg-type]
+        source=source,
+        events=lambda: parse_events(source, raw),
+    )
+
+
+def parse_events(source: Source, body: bytes) -> list[Event]:
+    """Read the stored bytes again, as intake did.
+
+    Raises:
+        BadPayload: the provider's adapter cannot make sense of them.
+    """
+    parsed = parse_json(body)
+    if parsed.payload is None:
+        raise BadPayload(parsed.reason)
+    events = providers[source.provider]().parse(parsed.payload)
+    if source.signature_state == "token":
+        return [event for event in events if isinstance(event, MessageStatus)]
+    return events
+
+
+def _process(work: Iterable[Work]) -> int:
+    """Do claimed work inside the open transaction; any exception fails all of it."""
+    work = list(work)
+    if not work:
+        return 0
+    # Consent before leads, in one order: the lock order that keeps drains from deadlocking.
+    lock_consents([item.their_number for item in work if item.their_number])
+    for item in work:
+        _handle(item)
+    _finish(work)
+    return len(work)
+
+
+def _handle(item: Work) -> None:
+    with correlated(item.source.correlation_id):
+        events = item.events()
+        for event in events:
+            emit(event, source=item.source)
+        if not events:
+            item.source.note("unmapped")
+
+
+def _finish(work: list[Work]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE webhook_work AS w SET state = 'done', processed_at = clock_timestamp(),"
+            " outcome = d.outcome, last_error = ''"
+            " FROM unnest(%s::bigint[], %s::text[]) AS d(seq, outcome)"
+            " WHERE w.tenant_id = %s AND w.seq = d.seq",
+            [
+                [item.seq for item in work],
+                ["; ".join(item.source.notes)[:200] for item in work],
+                owner(),
+            ],
+        )
+
+
+# --- the careful way: one lane a transaction, one savepoint an event --------------------------
+
+
+def _drain_carefully(tenant_id: str, lanes: int, depth: int) -> int:
+    finished = 0
+    for _ in range(lanes):
+        with tenant_context(tenant_id, durable=True):
+            work = _claim(1, depth)
+            if not work:
+                break
+            finished += _process_lane(work)
+    return finished
+
+
+def _process_lane(work: list[Work]) -> int:
+    """Do a lane's events in order until one fails; the failed one backs off, or dies."""
+    finished = 0
+    for item in work:
+        try:
+            with transaction.atomic():
+                lock_consents([item.their_number] if item.their_number else [])
+                _handle(item)
+                if broken():
+                    raise RuntimeError("a handler swallowed a database error")
+        except OperationalError:
+            raise  # the connection, or a deadlock: no fault of the event
+        except Exception as error:  # whatever a handler raises is noted, never lost
+            _note_failure(item, error)
+            break
+        _finish([item])
+        finished += 1
+    return finished
+
+
+def _note_failure(item: Work, error: Exception) -> None:
+    reason = f"{type(error).__name__}: {error}"[:2000]
+    attempts = item.attempts + 1
+    # Bytes that make no sense now will make none later.
+    dead = attempts >= MAX_ATTEMPTS or isinstance(error, BadPayload)
+    delay = min(BACKOFF_S * 2**attempts, MAX_BACKOFF_S) * random.uniform(0.5, 1.5)  # noqa: S311
+    logger.warning(
+        "an event failed", event_id=item.source.event_id, attempts=attempts, dead=dead, error=reason
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE webhook_work SET attempts = %s, last_error = %s, state = %s,"
+            " available_at = clock_timestamp() + make_interval(secs => %s)"
+            " WHERE tenant_id = %s AND seq = %s",
+            [attempts, reason, "dead" if dead else "ready", delay, owner(), item.seq],
+        )
+    if dead:
+        WorkEvent.objects.create(
+            work=item.seq,
+            what="dead",
+            reason=reason,
+            correlation_id=item.source.correlation_id,
+        )

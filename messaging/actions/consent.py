@@ -1,0 +1,216 @@
+"""Opt-outs, opt-ins and holds, with everything that follows from them."""
+
+from __future__ import annotations
+
+from django.db import connection, transaction
+
+from leads.actions import (
+    Choice,
+    cancel_timers,
+    lock_consents,
+    move_lead,
+    owner,
+    record_choice,
+    record_event,
+    sql_id,
+)
+from leads.events import AddressSuppressed
+from leads.models import Consent, ConsentEvent, Lead
+from leads.states import LeadState
+from messaging.actions.live import hint
+from messaging.actions.sending import SendRefused, Text, queue_message
+from messaging.models import Conversation
+from tenants.dispatch import emit
+from tenants.models import Tenant
+from tenants.ulids import to_text
+
+
+class ChoiceRefused(Exception):
+    """The choice was not recorded; nothing was written."""
+
+
+@transaction.atomic
+def opt_out(choice: Choice) -> str | None:
+    """Record an opt-out and stop everything planned for the address; return its ``cev_…``."""
+    event_id = record_choice(choice)
+    if event_id is not None and not choice.scope:
+        silence(choice.address, cause=event_id, actor_id=choice.actor_id)
+    return event_id
+
+
+@transaction.atomic
+def opt_in(choice: Choice) -> str | None:
+    """Record an opt-in; leads that the opt-out suppressed answer again. Return its ``cev_…``.
+
+    By hand it needs a reason: whoever lifts an opt-out must say what proves the person's wish.
+
+    Raises:
+        ChoiceRefused: no reason was given.
+    """
+    if choice.actor_id is not None and not choice.reason.strip():
+        raise ChoiceRefused("Say what proves that the person wants texts again.")
+    event_id = record_choice(choice)
+    if event_id is None:
+        return None
+    lifted = ConsentEvent.objects.get(pk=event_id).state == "opted_in"
+    if lifted and not choice.scope:
+        for lead_id in _leads_of(choice.address):
+            state = Lead.objects.values_list("state", flat=True).get(pk=lead_id)
+            if state == LeadState.SUPPRESSED:
+                move_lead(
+                    lead_id,
+                    to=LeadState.RESPONDED,
+                    kind="opted_in",
+                    cause=f"{event_id}:{lead_id}",
+                    consent_event_id=event_id,
+                    actor_id=choice.actor_id,
+                )
+        _tell_pages(choice.address)
+    return event_id
+
+
+@transaction.atomic
+def release_hold(address: str, *, actor_id: str, reason: str = "") -> None:
+    """An agent read the text and says that it was no refusal.
+
+    Raises:
+        ChoiceRefused: the number is not on hold.
+    """
+    lock_consents([address])
+    held = Consent.objects.filter(channel="sms", address=address, scope="", state="held")
+    if not held.exists():
+        raise ChoiceRefused("This number is not on hold.")
+    record_choice(Choice(address=address, kind="release", actor_id=actor_id, reason=reason))
+    _tell_pages(address)
+
+
+@transaction.atomic
+def confirm_hold(address: str, *, actor_id: str, reason: str = "") -> None:
+    """An agent read the text and says that it was a refusal: the hold becomes an opt-out."""
+    opt_out(
+        Choice(
+            address=address,
+            kind="opt_out",
+            actor_id=actor_id,
+            reason=reason or "An agent read the held text as a refusal.",
+        )
+    )
+
+
+def silence(address: str, *, cause: str, actor_id: str | None = None) -> list[str]:
+    """Stop everything planned for an address that has opted out; return the leads it concerns.
+
+    In one transaction: leads are suppressed, timers and queued texts cancelled, conversations
+    done, and the apps above told. The caller has written the consent.
+    """
+    lock_consents([address])
+    lead_ids = _leads_of(address)
+    for lead_id in lead_ids:
+        state = Lead.objects.select_for_update(no_key=True).values_list("state", flat=True)
+        if state.get(pk=lead_id) != LeadState.SUPPRESSED:
+            record_event(
+                lead_id,
+                kind="opted_out",
+                to=LeadState.SUPPRESSED,
+                cause=f"{cause}:{lead_id}",
+                payload={"address": address},
+                consent_event_id=cause,
+                actor_id=actor_id,
+            )
+        cancel_timers(lead_id, reason="opted out")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT suppress_queued(%s, %s, 'opted out')", [owner(), address])
+        cursor.execute(
+            "UPDATE conversations SET status = 'done', waiting_since = NULL,"
+            " snoozed_until = NULL, updated_at = clock_timestamp()"
+            " WHERE tenant_id = %s AND their_number = %s",
+            [owner(), address],
+        )
+    _tell_pages(address)
+    emit(AddressSuppressed(address=address, lead_ids=tuple(lead_ids)))
+    return lead_ids
+
+
+def _leads_of(address: str) -> list[str]:
+    """Leads that live by this address: texted at it, or reachable at no other number."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT lead_id FROM conversations"
+            " WHERE tenant_id = %(t)s AND their_number = %(a)s"
+            " UNION"
+            " SELECT p.lead_id FROM contact_points AS p"
+            " WHERE p.tenant_id = %(t)s AND p.normalized = %(a)s AND p.kind = 'phone'"
+            "   AND NOT EXISTS (SELECT FROM contact_points AS q"
+            "                   WHERE q.tenant_id = %(t)s AND q.lead_id = p.lead_id"
+            "                     AND q.kind = 'phone' AND q.normalized <> %(a)s)"
+            " ORDER BY lead_id",
+            {"t": owner(), "a": address},
+        )
+        return [to_text("lead", row[0]) for row in cursor.fetchall()]
+
+
+def _tell_pages(address: str) -> None:
+    for conversation in Conversation.objects.filter(their_number=address).only("id", "stage"):
+        hint("conv", stage=conversation.stage, conversation_id=conversation.pk)
+
+
+def confirm_opt_out(conversation: Conversation, *, consent_event_id: str) -> None:
+    """Queue the one text that confirms an opt-out; it names no offer.
+
+    The database lets it pass for five minutes after the opt-out, and once.
+    """
+    tenant = Tenant.objects.get(pk=conversation.tenant_id)
+    words = tenant.settings.get("opt_out_text") or (
+        f"You have opted out of texts from {tenant.name} and will get no more. "
+        "Reply START to hear from us again."
+    )
+    _queue_automatic(
+        conversation,
+        Text(
+            body=words,
+            purpose="opt_out_confirmation",
+            send_key=f"opt-out:{consent_event_id}",
+            is_automated=True,
+            consent_event_id=consent_event_id,
+        ),
+    )
+
+
+def answer_help(conversation: Conversation, *, cause: str) -> None:
+    """Queue the help text: who we are and how to stop. One for each HELP."""
+    tenant = Tenant.objects.get(pk=conversation.tenant_id)
+    words = tenant.settings.get("help_text") or (
+        f"{tenant.name}: we text about your inquiry. Reply to reach a person, "
+        "or STOP to get no more texts."
+    )
+    _queue_automatic(
+        conversation,
+        Text(body=words, purpose="help", send_key=f"help:{cause}", is_automated=True),
+    )
+
+
+def _queue_automatic(conversation: Conversation, text: Text) -> None:
+    """Queue a text nobody typed; where a rule forbids it, the timeline says so instead."""
+    try:
+        with transaction.atomic():
+            queue_message(conversation, text)
+    except SendRefused as refusal:
+        record_event(
+            conversation.lead_id,
+            kind="text_refused",
+            cause=f"{text.send_key}:refused",
+            payload={"purpose": text.purpose, "why": str(refusal)},
+        )
+
+
+def find_consent_event(address: str, webhook_event_id: str, kind: str) -> str | None:
+    """Return the ``cev_…`` that a webhook event left for an address at intake."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT e.id FROM consent_events AS e"
+            " JOIN consents AS c ON c.tenant_id = e.tenant_id AND c.id = e.consent_id"
+            " WHERE e.tenant_id = %s AND c.address = %s AND e.webhook_event = %s AND e.kind = %s",
+            [owner(), address, sql_id(webhook_event_id), kind],
+        )
+        row = cursor.fetchone()
+    return to_text("cev", row[0]) if row else None

@@ -1,0 +1,280 @@
+"""What is learnt about a send, and what follows: by answer, by callback, or by silence.
+
+An attempt's facts are only ever added (``send_outcomes``); the state of the text is derived from
+them, forward only, and only by the attempt it belongs to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db import connection, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from integrations.events import MessageStatus
+from leads.actions import (
+    SILENCE_DAYS,
+    Choice,
+    arm_timer,
+    lock_consents,
+    owner,
+    record_event,
+    sql_id,
+)
+from leads.models import Lead
+from leads.states import LeadState
+from messaging.actions.consent import opt_out
+from messaging.models import Conversation, OutboundMessage, SendAttempt, SendOutcome
+
+#: A text that never reached the provider is tried again after 2^n x 2 s, at most 10 minutes.
+BACKOFF_S, MAX_BACKOFF_S, MAX_ATTEMPTS = 2.0, 600.0, 10
+#: An unknown is repeated, with the same idempotency key, after these pauses; then a callback or a
+#: person must settle it. It is never sent anew.
+REPEATS_S = (5, 15, 60, 300, 900, 3600)
+
+_OPEN = ("sending", "unknown")
+
+
+class StatusTooEarly(Exception):
+    """A report about a text whose sending is not recorded yet: it is worth another look."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """One fact about one attempt. ``kind`` and ``source`` are those of ``SendOutcome``."""
+
+    kind: str
+    source: str
+    http_status: int | None = None
+    provider_id: str = ""
+    error_code: str = ""
+    detail: str = ""
+    latency_ms: int | None = None
+    retry_after_s: float | None = None
+    may_repeat: bool = False  # the provider replays its answer for the same idempotency key
+
+
+@transaction.atomic
+def record_outcome(outbound_id: str, attempt: int, outcome: Outcome) -> OutboundMessage:
+    """Add a fact about an attempt and move its text as far as it goes.
+
+    An outcome of an older attempt, or of a text that is settled, is kept and moves nothing.
+    """
+    address = OutboundMessage.objects.values_list("to_address", flat=True).get(pk=outbound_id)
+    lock_consents([address])
+    outbound = OutboundMessage.objects.select_for_update(no_key=True).get(pk=outbound_id)
+    SendOutcome.objects.create(
+        attempt=SendAttempt.objects.get(outbound=outbound, attempt=attempt),
+        kind=outcome.kind,
+        source=outcome.source,
+        http_status=outcome.http_status,
+        provider_id=outcome.provider_id,
+        error_code=outcome.error_code[:40],
+        detail=outcome.detail[:2000],
+        latency_ms=outcome.latency_ms,
+    )
+    if outbound.attempt == attempt and outbound.state in (*_OPEN, "sent"):
+        _derive(outbound, outcome)
+    return outbound
+
+
+def _derive(outbound: OutboundMessage, outcome: Outcome) -> None:
+    match outcome.kind:
+        case "accepted":
+            _accept(outbound, outcome)
+        case "delivered" | "undelivered" | "failed":
+            _accept(outbound, outcome)
+            if outcome.kind == "delivered" or outbound.state in (*_OPEN, "sent"):
+                _settle(outbound, outcome.kind, outcome.detail or outcome.error_code)
+        case "opted_out":
+            _carrier_opt_out(outbound, outcome)
+        case "stopped" if outbound.state == "sending":
+            _settle(outbound, "suppressed", outcome.detail)
+        case "not_written" | "throttled" if outbound.state == "sending":
+            _requeue(outbound, outcome)
+        case "ambiguous" if outbound.state == "sending":
+            _doubt(outbound, outcome)
+
+
+def _accept(outbound: OutboundMessage, outcome: Outcome) -> None:
+    """The provider has the text: from here on it counts as sent."""
+    if outcome.provider_id and not outbound.provider_message_id:
+        outbound.provider_message_id = outcome.provider_id
+        outbound.save(update_fields=["provider_message_id"])
+        outbound.message.__class__.objects.filter(pk=outbound.message_id, external_id=None).update(
+            external_id=outcome.provider_id
+        )
+    if outbound.state not in _OPEN or outcome.kind == "failed":
+        return
+    _settle(outbound, "sent", "")
+    after_acceptance(outbound)
+
+
+def _settle(outbound: OutboundMessage, state: str, error: str) -> None:
+    if outbound.state == state:
+        return
+    outbound.state = state
+    outbound.error = error
+    outbound.retry_at = None
+    outbound.updated_at = timezone.now()
+    outbound.save(update_fields=["state", "error", "retry_at", "updated_at"])
+
+
+def _requeue(outbound: OutboundMessage, outcome: Outcome) -> None:
+    """Nothing was written, or the provider asked for patience: a new attempt, later."""
+    if outbound.attempt >= MAX_ATTEMPTS:
+        _settle(outbound, "failed", f"gave up after {outbound.attempt} tries: {outcome.detail}")
+        return
+    delay = min(BACKOFF_S * 2**outbound.attempt, MAX_BACKOFF_S)
+    if outcome.kind == "throttled":
+        delay = outcome.retry_after_s if outcome.retry_after_s is not None else delay
+        _slow_down(outbound, delay)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE outbound_messages SET state = 'queued', error = %s,"
+            " due_at = clock_timestamp() + make_interval(secs => %s * (0.75 + random() / 2)),"
+            " updated_at = clock_timestamp() WHERE tenant_id = %s AND id = %s",
+            [outcome.detail[:500], delay, owner(), sql_id(outbound.pk)],
+        )
+
+
+def _slow_down(outbound: OutboundMessage, pause_s: float) -> None:
+    """The number waits as long as it was told to, and starts again with half a bucket."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE phone_numbers SET tokens = least(tokens, burst) / 2,"
+            " throttled_until = clock_timestamp() + make_interval(secs => %s)"
+            " WHERE tenant_id = %s AND id = %s",
+            [pause_s, owner(), sql_id(outbound.phone_number_id)],
+        )
+
+
+def _doubt(outbound: OutboundMessage, outcome: Outcome) -> None:
+    """The text may have gone out: it is never sent anew, only asked about."""
+    outbound.state = "unknown"
+    outbound.error = outcome.detail
+    outbound.retry_at = (
+        timezone.now() + timedelta(seconds=REPEATS_S[0]) if outcome.may_repeat else None
+    )
+    outbound.updated_at = timezone.now()
+    outbound.save(update_fields=["state", "error", "retry_at", "updated_at"])
+
+
+def _carrier_opt_out(outbound: OutboundMessage, outcome: Outcome) -> None:
+    """The carrier knows an opt-out that we did not: it becomes ours, and counts for everything."""
+    if outbound.state == "sending":
+        _settle(outbound, "suppressed", outcome.detail or "the carrier says: opted out")
+    else:
+        _settle(outbound, "failed", outcome.detail or "the carrier says: opted out")
+    opt_out(
+        Choice(
+            address=outbound.to_address,
+            kind="opt_out",
+            source="carrier",
+            keyword=outcome.error_code,
+            reason=outcome.detail,
+        )
+    )
+
+
+def after_acceptance(outbound: OutboundMessage) -> None:
+    """A text is out: the lead is touched, its timers are armed, nobody waits for it any more."""
+    confirms = outbound.purpose == "opt_out_confirmation"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE conversations SET last_outbound_at = clock_timestamp(),"
+            " updated_at = clock_timestamp(), waiting_since = CASE WHEN %s"
+            "   AND coalesce(last_inbound_at <= %s, true) THEN NULL ELSE waiting_since END"
+            " WHERE tenant_id = %s AND id = %s",
+            [
+                not outbound.is_automated,
+                outbound.created_at,
+                owner(),
+                sql_id(outbound.conversation_id),
+            ],
+        )
+    lead = Lead.objects.select_for_update(no_key=True).get(pk=outbound.lead_id)
+    touches = lead.state == LeadState.NEW and not confirms
+    record_event(
+        lead.pk,
+        kind="text_sent",
+        to=LeadState.TOUCHED if touches else None,
+        cause=f"{outbound.pk}:sent",
+        payload={"message": outbound.message_id, "purpose": outbound.purpose},
+        actor_id=outbound.actor_id,
+    )
+    if touches:
+        arm_timer(lead.pk, kind="7D", days=SILENCE_DAYS["7D"])
+        arm_timer(lead.pk, kind="14D", days=SILENCE_DAYS["14D"])
+    if not confirms:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE leads SET attempt_count = attempt_count + 1,"
+                " last_attempt_at = clock_timestamp(), updated_at = clock_timestamp()"
+                " WHERE tenant_id = %s AND id = %s",
+                [owner(), sql_id(lead.pk)],
+            )
+
+
+# --- reports ----------------------------------------------------------------------------------
+
+_KIND_OF_STATUS = {
+    "accepted": "accepted",
+    "sent": "accepted",
+    "delivered": "delivered",
+    "undelivered": "undelivered",
+    "failed": "failed",
+}
+
+
+def apply_status(event: MessageStatus, *, provider: str, attempt_token_hash: str | None) -> str:
+    """Apply a carrier's report to the text it is about; return what became of it, in words.
+
+    The attempt's token finds it before its id is known; else the provider's id of the text does.
+
+    Raises:
+        StatusTooEarly: nothing matches, but a text between these numbers is being sent right now.
+    """
+    attempt = _attempt_of(event, provider, attempt_token_hash)
+    if attempt is None:
+        in_flight = OutboundMessage.objects.filter(
+            to_address=event.recipient, state__in=_OPEN, provider_message_id=""
+        )
+        if in_flight.exists():
+            raise StatusTooEarly(f"{event.external_id} is not recorded yet")
+        return f"no text of ours is {event.external_id}"
+    outbound = record_outcome(
+        attempt.outbound_id,
+        attempt.attempt,
+        Outcome(
+            kind=_KIND_OF_STATUS[event.status],
+            source="callback",
+            provider_id=event.external_id,
+            error_code=event.error_code,
+            detail=event.error,
+        ),
+    )
+    return f"{event.status}: {outbound.message_id} is {outbound.state}"
+
+
+def _attempt_of(event: MessageStatus, provider: str, token_hash: str | None) -> SendAttempt | None:
+    attempts = SendAttempt.objects.select_related("outbound")
+    if token_hash is not None and (found := attempts.filter(token_hash=token_hash).first()):
+        return found
+    outbound = (
+        OutboundMessage.objects.filter(provider_message_id=event.external_id)
+        .filter(Q(message__provider=provider))
+        .first()
+    )
+    if outbound is None:
+        return None
+    return attempts.filter(outbound=outbound, attempt=outbound.attempt).first()
+
+
+def conversation_of(outbound: OutboundMessage) -> Conversation:
+    """Return the conversation of a text with what a verdict needs."""
+    return Conversation.objects.select_related("lead", "phone_number__integration").get(
+        pk=outbound.conversation_id
+    )
