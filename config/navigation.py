@@ -1,0 +1,217 @@
+"""The one definition of what there is to go to, for pages and admin alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+
+from messaging.views.shell import Bell, bare_bells, counted
+from tenants.context import broken
+from tenants.models import Actor, Membership, Tenant
+from tenants.permissions import allows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """One row of the rail. ``stage`` is set for inboxes, which carry a badge."""
+
+    label: str
+    url: str
+    icon: str
+    current: bool = False
+    go: str = ""
+    count: int = 0
+    stage: Bell | None = None
+
+    @property
+    def short_label(self) -> str:
+        return self.stage.short_label if self.stage else self.label
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    label: str
+    links: list[Link]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    value: str
+    label: str
+    icon: str
+
+
+THEMES = [
+    Choice(value="system", label="Like the system", icon="monitor"),
+    Choice(value="light", label="Light", icon="sun"),
+    Choice(value="dark", label="Dark", icon="moon"),
+]
+
+#: Label, icon, admin page and the permission that shows it.
+ADMIN_LINKS = [
+    ("Webhooks", "webhook", "admin:integrations_webhookevent_changelist", "replay"),
+    ("Failures", "circle-alert", "admin:integrations_webhookwork_changelist", "replay"),
+    ("Records", "database", "admin:index", "replay"),
+]
+
+
+@dataclass
+class Shell:
+    """Everything ``base.html`` shows around a page; computed when it is asked for."""
+
+    request: HttpRequest
+    themes: list[Choice] = field(default_factory=lambda: THEMES)
+
+    @property
+    def tenant(self) -> Tenant | None:
+        return getattr(self.request, "tenant", None)
+
+    @property
+    def actor(self) -> Actor | None:
+        return getattr(self.request, "actor", None)
+
+    @property
+    def user(self) -> Any:
+        user = getattr(self.request, "user", None)
+        return user if user is not None and user.is_authenticated else None
+
+    @property
+    def name(self) -> str:
+        return str(self.actor or self.user or "")
+
+    @property
+    def theme(self) -> str:
+        return getattr(self.user, "theme", "system")
+
+    @property
+    def density(self) -> str:
+        return getattr(self.user, "density", "default")
+
+    @property
+    def shortcuts(self) -> bool:
+        return getattr(self.user, "shortcuts", True)
+
+    @cached_property
+    def _counted(self) -> tuple[list[Bell], int]:
+        if self.actor is None or self.tenant is None:
+            return [], 0
+        if broken():  # an error page: the transaction answers no more questions
+            return bare_bells(self.tenant.slug), 0
+        return counted(self.request)
+
+    @property
+    def bells(self) -> list[Bell]:
+        return self._counted[0]
+
+    @property
+    def cursor(self) -> int:
+        return self._counted[1]
+
+    def bell(self, key: str) -> Bell | None:
+        """Return the stage *key* of this tenant, or None."""
+        return next((bell for bell in self.bells if bell.key == key), None)
+
+    @cached_property
+    def groups(self) -> list[Group]:
+        if self.tenant is None:
+            return []
+        groups = [
+            Group(label="", links=[self._link("Home", "house", "messaging:home", go="h")]),
+            Group(label="Inboxes", links=self.stages),
+            Group(
+                label="Work",
+                links=[
+                    self._link("Leads", "users", "messaging:leads", go="l"),
+                    self._link("Opt-outs", "shield-off", "messaging:optouts", go="o"),
+                ],
+            ),
+            Group(label="Health", links=list(self._admin_links())),
+        ]
+        return [group for group in groups if group.links]
+
+    @cached_property
+    def stages(self) -> list[Link]:
+        return [
+            Link(
+                label=bell.label,
+                url=bell.url,
+                icon=bell.icon,
+                stage=bell,
+                go=str(number),
+                current=self.request.path.startswith(bell.url),
+            )
+            for number, bell in enumerate(self.bells, 1)
+        ]
+
+    @property
+    def home_url(self) -> str:
+        return self.url("messaging:home") if self.tenant else "/"
+
+    @property
+    def tenants(self) -> list[Membership]:
+        """The other tenants this person may enter, as the middleware found them."""
+        mine: list[Membership] = getattr(self.request, "memberships", [])
+        return [other for other in mine if self.tenant is None or other.slug != self.tenant.slug]
+
+    def url(self, name: str) -> str:
+        return reverse(name, args=[self.tenant.slug] if self.tenant else [])
+
+    @property
+    def leads_url(self) -> str:
+        return self.url("messaging:leads")
+
+    @property
+    def optouts_url(self) -> str:
+        return self.url("messaging:optouts")
+
+    @property
+    def account_url(self) -> str:
+        return self.url("messaging:account")
+
+    @property
+    def theme_url(self) -> str:
+        return self.url("messaging:theme")
+
+    @property
+    def shortcuts_url(self) -> str:
+        return self.url("messaging:shortcuts")
+
+    @property
+    def counters_url(self) -> str:
+        return self.url("messaging:counters")
+
+    @property
+    def live_url(self) -> str:
+        return f"/live/{self.tenant.slug}/" if self.tenant else ""
+
+    @property
+    def poll_url(self) -> str:
+        return f"/t/{self.tenant.slug}/poll/" if self.tenant else ""
+
+    def _link(self, label: str, icon: str, name: str, go: str = "") -> Link:
+        url, path = self.url(name), self.request.path
+        current = path == url if name == "messaging:home" else path.startswith(url)
+        return Link(label=label, url=url, icon=icon, current=current, go=go)
+
+    def _admin_links(self) -> Iterator[Link]:
+        if self.user is None or not self.user.is_staff:
+            return
+        for label, icon, name, permission in ADMIN_LINKS:
+            if not allows(self.actor, permission):
+                continue
+            try:
+                yield Link(label=label, url=reverse(name), icon=icon)
+            except NoReverseMatch:  # that table has no page in this admin
+                continue
+
+
+def navigation(request: HttpRequest) -> dict[str, Any]:
+    """Context processor: ``shell``, lazy, so that fragments pay nothing for it."""
+    if not hasattr(request, "shell"):
+        request.shell = Shell(request)  # type: ignore[attr-defined]
+    return {"shell": request.shell}  # type: ignore[attr-defined]

@@ -1,0 +1,82 @@
+"""People's pages. What belongs to a tenant is under ``/t/<slug>/``; ``…/part/`` is a fragment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.contrib.auth.views import LoginView, LogoutView
+from django.http import HttpResponse
+from django.urls import URLPattern, include, path
+
+from messaging.views import (
+    account,
+    actions,
+    bell,
+    home,
+    inbox,
+    leads,
+    optouts,
+    reply,
+    texting,
+    thread,
+)
+from messaging.views.poll import poll
+
+
+def _both(verb: str, view: Callable[..., HttpResponse]) -> list[URLPattern]:
+    """Return the two addresses of an action on a conversation."""
+    return [
+        path(f"c/<str:conv>/{verb}/", view, name=verb),
+        path(f"c/<str:conv>/{verb}/part/", view, {"part": True}, name=f"{verb}-part"),
+    ]
+
+
+tenant_patterns = [
+    path("", home.home, name="home"),
+    path("counters/", home.counters, name="counters"),
+    path("go/<str:anything>/", home.go, name="go"),
+    path("inbox/<slug:stage>/", inbox.inbox, name="inbox"),
+    path("inbox/<slug:stage>/rows/", inbox.rows, name="inbox-rows"),
+    path("inbox/<slug:stage>/changes/", inbox.changes, name="changes"),
+    path("inbox/<slug:stage>/c/<str:conv>/", inbox.thread_page, name="thread-page"),
+    path("c/<str:conv>/thread/", thread.thread, name="thread"),
+    path("c/<str:conv>/since/<str:message>/", thread.since, name="since"),
+    path("c/<str:conv>/older/", thread.older, name="older"),
+    path("c/<str:conv>/draft/", actions.draft, name="draft"),
+    *_both("reply", reply.reply),
+    *_both("suppress", reply.suppress),
+    *_both("consent", reply.consent),
+    *_both("seen", actions.seen),
+    *_both("unread", actions.unread),
+    *_both("claim", actions.claim),
+    *_both("release", actions.release),
+    *_both("done", actions.done),
+    *_both("snooze", actions.snooze),
+    *_both("reopen", actions.reopen),
+    *_both("undo", actions.undo),
+    *_both("assign", actions.assign),
+    *_both("state", actions.state),
+    *_both("stage", actions.stage),
+    path("bell/<slug:stage>/", bell.panel, name="bell-panel"),
+    path("bell/<slug:stage>/read/", bell.read, name="bell-read"),
+    path("bell/<slug:stage>/mute/", bell.mute, name="bell-mute"),
+    path("poll/", poll, name="poll"),
+    path("leads/", leads.index, name="leads"),
+    path("leads/<str:lead_id>/", leads.lead, name="lead"),
+    path("leads/<str:lead_id>/state/", leads.state, name="lead-state"),
+    path("leads/<str:lead_id>/text/", texting.text, name="lead-text"),
+    path("optouts/", optouts.index, name="optouts"),
+    path("optouts/add/", optouts.add, name="optout-add"),
+    path("optouts/<str:address>/", optouts.optout, name="optout"),
+    path("optouts/<str:address>/decide/", optouts.decide, name="optout-decide"),
+    path("account/", account.account, name="account"),
+    path("account/theme/", account.theme, name="theme"),
+    path("account/shortcuts/", account.shortcuts, name="shortcuts"),
+]
+
+urlpatterns = [
+    path("", home.landing, name="landing"),
+    path("login/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path("logout/", LogoutView.as_view(), name="logout"),
+    path("t/<slug:slug>/", include((tenant_patterns, "messaging"))),
+]

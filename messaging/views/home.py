@@ -1,0 +1,232 @@
+"""Home: what waits in each stage, and the way from any id to its page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
+from django.db import connection
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from leads.models import Stage
+from messaging.models import Conversation, Message, StageMembership
+from messaging.views.access import door
+from messaging.views.shell import CAP, counted
+from tenants.context import tenant_context
+from tenants.models import memberships_of
+from tenants.ulids import to_uuid
+
+
+@dataclass(frozen=True, kw_only=True)
+class Today:
+    """Numbers of the tenant's day; counts stop at ``CAP``."""
+
+    inbound: int
+    outbound: int
+    opt_outs: int
+    failed_sends: int
+    failed_work: int
+    hours: list[tuple[int, int]]  # hour of the day, inbound texts
+
+    @property
+    def failures(self) -> int:
+        return self.failed_sends + self.failed_work
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """A mark of a chart, placed in its viewBox."""
+
+    label: str
+    value: int
+    x: float
+    y: float
+    width: float
+    height: float
+    late: bool = False
+
+    @property
+    def middle(self) -> float:
+        return self.x + self.width / 2
+
+    @property
+    def text_y(self) -> float:
+        return self.y + 13
+
+    @property
+    def label_y(self) -> float:
+        return self.y - 4
+
+    @property
+    def ticked(self) -> bool:
+        """Tell whether the axis names this hour."""
+        return int(self.label) % 3 == 0
+
+
+@require_GET
+@login_required
+def landing(request: HttpRequest) -> HttpResponse:
+    """Redirect to where a person's work is: their first inbox, or Home for operators."""
+    mine = memberships_of(request.user.pk)
+    if len(mine) == 1 and mine[0].role != "agent":
+        return redirect("messaging:home", mine[0].slug)
+    if len(mine) == 1:
+        with tenant_context(mine[0].tenant_id):
+            return redirect("messaging:inbox", mine[0].slug, _first_stage(mine[0].actor_id))
+    return render(request, "choose.html", {"memberships": mine})
+
+
+def _first_stage(actor_id: str) -> str:
+    stages = Stage.objects.order_by("position").values_list("key", flat=True)
+    mine = StageMembership.objects.filter(actor=actor_id, role="active")
+    return stages.filter(key__in=mine.values("stage")).first() or stages[0]
+
+
+@require_GET
+@door("view")
+def home(request: HttpRequest, slug: str) -> HttpResponse:
+    """Page: the tenant at a glance, and the worst number to open first."""
+    bells, _ = counted(request)
+    today, now = today_of(request.tenant), timezone.now()  # type: ignore[attr-defined]
+    oldest = min((bell.oldest for bell in bells if bell.oldest), default=None)
+    context = {
+        "bells": bells,
+        "today": today,
+        "waiting": sum(bell.waiting for bell in bells),
+        "unread": sum(bell.unread for bell in bells),
+        "oldest": oldest,
+        "oldest_bell": next((bell for bell in bells if bell.oldest == oldest), None),
+        "late": {bell.key for bell in bells if bell.oldest and now - bell.oldest > bell.sla},
+        "stage_bars": _stage_bars(bells, now),
+        "hour_bars": _hour_bars(today.hours),
+        "day": timezone.localdate(),
+    }
+    return render(request, "messaging/home.html", context)
+
+
+@require_GET
+@door("view")
+def counters(request: HttpRequest, slug: str) -> HttpResponse:
+    """Fragment: all unread counters, out of band."""
+    return render(request, "messaging/_counters.html", {"bells": counted(request)[0]})
+
+
+@require_GET
+@door("view")
+def go(request: HttpRequest, slug: str, anything: str) -> HttpResponse:
+    """Redirect from a pasted id to the page of what it names."""
+    prefix = anything.partition("_")[0]
+    try:
+        match prefix:
+            case "lead":
+                return redirect("messaging:lead", slug, anything)
+            case "conv":
+                return _to_conversation(slug, Conversation.objects.get(pk=anything))
+            case "msg":
+                message = Message.objects.select_related("conversation").get(pk=anything)
+                return _to_conversation(slug, message.conversation)
+            case "wh":
+                return redirect("admin:integrations_webhookevent_change", anything)
+    except (Conversation.DoesNotExist, Message.DoesNotExist, ValidationError, ValueError) as error:
+        raise Http404 from error
+    raise Http404
+
+
+def _to_conversation(slug: str, conversation: Conversation) -> HttpResponse:
+    return redirect("messaging:thread-page", slug, conversation.stage, conversation.pk)
+
+
+_TODAY = """
+SELECT (SELECT count(*) FROM (SELECT 1 FROM messages WHERE tenant_id = %(tenant)s
+            AND id >= %(first)s AND direction = 'in' LIMIT %(cap)s) AS i),
+       (SELECT count(*) FROM (SELECT 1 FROM messages WHERE tenant_id = %(tenant)s
+            AND id >= %(first)s AND direction = 'out' LIMIT %(cap)s) AS o),
+       (SELECT count(*) FROM (SELECT 1 FROM consents WHERE tenant_id = %(tenant)s
+            AND state = 'opted_out' AND updated_at >= %(start)s LIMIT %(cap)s) AS c),
+       (SELECT count(*) FROM (SELECT 1 FROM messages WHERE tenant_id = %(tenant)s
+            AND id >= %(first)s AND status IN ('failed', 'undelivered', 'unknown')
+            LIMIT %(cap)s) AS f),
+       (SELECT count(*) FROM (SELECT 1 FROM webhook_work WHERE tenant_id = %(tenant)s
+            AND state IN ('dead', 'quarantined') LIMIT %(cap)s) AS w)
+"""
+
+_HOURS = """
+SELECT extract(hour FROM occurred_at AT TIME ZONE %(zone)s)::int AS hour, count(*)
+FROM messages
+WHERE tenant_id = %(tenant)s AND id >= %(first)s AND direction = 'in' AND occurred_at >= %(start)s
+GROUP BY 1
+"""
+
+
+def today_of(tenant: Any) -> Today:
+    """Count what happened since midnight in the tenant's zone, in two queries.
+
+    Ids carry their time, so the index by id finds the day.
+    """
+    start = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+    values = {
+        "tenant": to_uuid(tenant.pk),
+        "start": start,
+        "first": first_id(start),
+        "zone": tenant.time_zone,
+        "cap": CAP + 1,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_TODAY, values)
+        inbound, outbound, opt_outs, failed_sends, failed_work = cursor.fetchone()
+        cursor.execute(_HOURS, values)
+        hours = dict(cursor.fetchall())
+    return Today(
+        inbound=inbound,
+        outbound=outbound,
+        opt_outs=opt_outs,
+        failed_sends=failed_sends,
+        failed_work=failed_work,
+        hours=[(hour, hours.get(hour, 0)) for hour in range(24)],
+    )
+
+
+def first_id(moment: datetime) -> str:
+    """Return the smallest uuid a ULID made at *moment* can have."""
+    milliseconds = int(moment.timestamp() * 1000)
+    text = f"{milliseconds << 80:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _stage_bars(bells: list[Any], now: datetime) -> list[Bar]:
+    """Lay out one bar per stage in a drawing 640 wide, 34 per row, names left of 112."""
+    most = max((bell.waiting for bell in bells), default=0) or 1
+    return [
+        Bar(
+            label=bell.label,
+            value=bell.waiting,
+            x=128,
+            y=row * 34 + 8,
+            width=round(460 * bell.waiting / most, 1),
+            height=18,
+            late=bool(bell.oldest and now - bell.oldest > bell.sla),
+        )
+        for row, bell in enumerate(bells)
+    ]
+
+
+def _hour_bars(hours: list[tuple[int, int]]) -> list[Bar]:
+    """Lay out 24 bars in a drawing 648 by 120, zero at 96."""
+    most = max((count for _, count in hours), default=0) or 1
+    return [
+        Bar(
+            label=f"{hour:02d}",
+            value=count,
+            x=hour * 27 + 4,
+            y=round(96 - 80 * count / most, 1),
+            width=19,
+            height=round(80 * count / most, 1),
+        )
+        for hour, count in hours
+    ]

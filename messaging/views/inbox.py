@@ -1,0 +1,247 @@
+"""Pages and fragments of a stage's list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from django.db.models import Max
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_GET
+
+from messaging import inbox as lists
+from messaging import thread
+from messaging.inbox import Listing, Page, Row
+from messaging.models import Conversation, LiveEvent
+from messaging.views.access import bell_or_404, door, found
+from messaging.views.pane import conversations_for_pane, pane_context, query_string
+from messaging.views.poll import number
+from messaging.views.shell import Bell, counted
+
+#: Rows are committed out of order: a refresh looks this many live events further back.
+BEHIND = 50
+#: More changes than this at once, and the list offers to load itself anew.
+MANY = 40
+#: Clocks of the database and of this process may differ by this much.
+SKEW = timedelta(seconds=2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tab:
+    key: str
+    label: str
+    url: str
+    current: bool
+    count: int | None = None
+
+
+@require_GET
+@door("view")
+def inbox(request: HttpRequest, slug: str, stage: str) -> HttpResponse:
+    """Page: the rows of a stage, with no conversation open."""
+    bells, _ = counted(request)
+    listing = _listing(request, bell_or_404(bells, stage))
+    context = _list_context(request, listing, lists.page(listing, request.GET.get("after", "")))
+    return render(request, "messaging/inbox.html", context)
+
+
+@require_GET
+@door("view")
+def thread_page(request: HttpRequest, slug: str, stage: str, conv: str) -> HttpResponse:
+    """Page: the rows of a stage and one conversation; what an opened row's address shows."""
+    return show_thread(request, stage, conv)
+
+
+def show_thread(
+    request: HttpRequest, stage: str, conv: str, *, note: str = "", status: int = 200
+) -> HttpResponse:
+    """Render a list with a conversation open; *note* says why a reply was refused."""
+    bells, _ = counted(request)
+    listing = _listing(request, bell_or_404(bells, stage))
+    conversation = found(conversations_for_pane(listing.actor), conv)
+    read = thread.read(conversation, before=_message(request))
+    context = _list_context(request, listing, lists.page(listing, request.GET.get("after", "")))
+    context |= pane_context(request, conversation, bells=bells, read=read)
+    # A conversation that moved stays open beside the list it was opened from.
+    context |= {"stage": listing.bell, "note": note}
+    return render(request, "messaging/inbox.html", context, status=status)
+
+
+@require_GET
+@door("view")
+def rows(request: HttpRequest, slug: str, stage: str) -> HttpResponse:
+    """Fragment: a page of rows."""
+    bells, _ = counted(request)
+    listing = _listing(request, bell_or_404(bells, stage))
+    page = lists.page(listing, request.GET.get("after", ""))
+    context = _list_context(request, listing, page) | {"full_page": False}
+    return render(request, "messaging/_rows_part.html", context)
+
+
+@require_GET
+@door("view")
+def changes(request: HttpRequest, slug: str, stage: str) -> HttpResponse:
+    """Fragment: what changed in a list since it was drawn, all out of band."""
+    bells, _ = counted(request)
+    listing = _listing(request, bell_or_404(bells, stage))
+    since, at = number(request.GET.get("since")), _moment(request.GET.get("at"))
+    cursor, ids = _touched(stage, since)
+    touched = list(lists.conversations_for(listing.actor).filter(pk__in=ids[:MANY]))
+    fresh = [one for one in touched if _is_fresh(listing, one, at)]
+    rows = lists.as_rows(listing, sorted(fresh, key=lambda one: lists.key_of(listing, one)))
+    last = request.GET.get("last", "")
+    appended = [row for row in rows if last and lists.is_behind(listing, row.after, last)]
+    pending = number(request.GET.get("n")) + len(rows) - len(appended)
+    if len(ids) > MANY:
+        pending = max(pending, 1)
+    if appended:
+        last = appended[-1].after
+    known = lists.as_rows(listing, [one for one in touched if one not in fresh])
+    context = _frame(request, listing) | {
+        "changed": [(row, _gone(listing, row, bells)) for row in known],
+        "appended": appended,
+        "pending": pending,
+        "counts": lists.tab_counts(listing),
+        "changes_url": _changes_url(request, listing, cursor, last=last, pending=pending),
+    }
+    return render(request, "messaging/_changes.html", context)
+
+
+def _touched(stage: str, since: int) -> tuple[int, list[str]]:
+    """Return the newest live event of a stage and the conversations touched after *since*."""
+    events = LiveEvent.objects.filter(seq__gt=since - BEHIND, stage=stage)
+    rows = events.exclude(conversation=None).values_list("conversation")
+    newest = list(rows.annotate(newest=Max("seq")).order_by("-newest")[: MANY + 1])
+    cursor = max([since, *(seq for _, seq in newest)])
+    return cursor, [conversation for conversation, _ in newest]
+
+
+def _is_fresh(listing: Listing, conversation: Conversation, at: datetime | None) -> bool:
+    """Tell whether a row joined the list after it was drawn."""
+    if at is None or not lists.belongs(listing, conversation):
+        return False
+    joined = (
+        conversation.waiting_since if listing.tab == "waiting" else conversation.last_message_at
+    )
+    return listing.tab == "waiting" and joined is not None and joined >= at - SKEW
+
+
+def _gone(listing: Listing, row: Row, bells: list[Bell]) -> str:
+    """Say why a row no longer belongs here; empty when it does."""
+    conversation = row.conversation
+    if lists.belongs(listing, conversation):
+        return ""
+    if conversation.stage != listing.bell.key:
+        return next(one.short_label for one in bells if one.key == conversation.stage)
+    if conversation.status != "open":
+        return str(conversation.get_status_display())
+    return "Answered" if listing.tab == "waiting" else "Moved"
+
+
+def _listing(request: HttpRequest, bell: Bell) -> Listing:
+    tab, sort = request.GET.get("tab", "waiting"), request.GET.get("sort", "needs")
+    if tab not in lists.TABS or sort not in lists.SORTS:
+        raise Http404
+    return Listing(
+        actor=request.actor,  # type: ignore[attr-defined]
+        bell=bell,
+        tab=tab,
+        sort=sort,
+        query=request.GET.get("q", "").strip()[:80],
+    )
+
+
+def _frame(request: HttpRequest, listing: Listing) -> dict[str, Any]:
+    """Return what rows need around them."""
+    slug = request.tenant.slug  # type: ignore[attr-defined]
+    stage = listing.bell
+    return {
+        "tenant_slug": slug,
+        "stage": stage,
+        "listing": listing,
+        "query_string": query_string(request),
+        "list_url": stage.url + _query(listing),
+        "rows_url": reverse("messaging:inbox-rows", args=[slug, stage.key]) + _query(listing),
+    }
+
+
+def _list_context(request: HttpRequest, listing: Listing, page: Page) -> dict[str, Any]:
+    frame = _frame(request, listing)
+    counts = lists.tab_counts(listing)
+    more = _query(listing, after=page.after)
+    complete = page.first and not page.after
+    last = (page.rows[-1].after if page.rows else "start") if complete else ""
+    _, cursor = counted(request)
+    return frame | {
+        "page": page,
+        "full_page": True,
+        "counts": counts,
+        "tabs": [
+            Tab(
+                key=key,
+                label=label,
+                url=listing.bell.url + (f"?tab={key}" if key != "waiting" else ""),
+                current=listing.tab == key,
+                count=counts.get(key),
+            )
+            for key, label in lists.TABS.items()
+        ],
+        "sorts": [
+            {
+                "label": label,
+                "url": f"{listing.bell.url}?sort={key}",
+                "current": key == listing.sort,
+            }
+            for key, label in lists.SORTS.items()
+        ],
+        "sort_label": lists.SORTS[listing.sort],
+        "older_url": listing.bell.url + more,
+        "older_part_url": frame["rows_url"].partition("?")[0] + more,
+        "top_url": frame["list_url"],
+        "changes_url": _changes_url(request, listing, cursor, last=last),
+        "last_reply": None if page.rows else _last_reply(listing),
+    }
+
+
+def _last_reply(listing: Listing) -> datetime | None:
+    rows = Conversation.objects.filter(stage=listing.bell.key, last_outbound_at__isnull=False)
+    newest = rows.order_by("-last_message_at", "-id").values_list("last_outbound_at", flat=True)
+    return newest.first()
+
+
+def _changes_url(
+    request: HttpRequest, listing: Listing, cursor: int, *, last: str, pending: int = 0
+) -> str:
+    slug = request.tenant.slug  # type: ignore[attr-defined]
+    values = {
+        "since": cursor,
+        "at": datetime.now(UTC).isoformat(),
+        "tab": listing.tab,
+        "sort": listing.sort,
+        "last": last,
+        "n": pending,
+    }
+    return f"{reverse('messaging:changes', args=[slug, listing.bell.key])}?{urlencode(values)}"
+
+
+def _query(listing: Listing, **more: str) -> str:
+    values = {"tab": listing.tab, "sort": listing.sort, "q": listing.query, **more}
+    defaults = {"tab": "waiting", "sort": "needs"}
+    kept = {key: value for key, value in values.items() if value and value != defaults.get(key)}
+    return f"?{urlencode(kept)}" if kept else ""
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+
+
+def _message(request: HttpRequest) -> str:
+    before = request.GET.get("before", "")
+    return before if before.startswith("msg_") else ""

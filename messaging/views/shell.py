@@ -1,0 +1,140 @@
+"""What the frame of every page shows of a tenant: its stages with their counters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection
+from django.http import HttpRequest
+from django.urls import reverse
+
+from leads.stages import STAGES
+from tenants.models import Actor
+from tenants.permissions import allows
+from tenants.ulids import to_uuid
+
+#: Icon of the sprite per stage key; stages a tenant adds share the last one.
+ICONS = {
+    "initial_message": "message-circle-plus",
+    "retarget": "repeat",
+    "nudger": "alarm-clock",
+    "content_nurture": "sprout",
+    "book_appointment": "calendar-check",
+}
+OTHER_ICON = "inbox"
+
+#: Counts on badges stop here; nobody acts on the difference, and counting stays cheap.
+CAP = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bell:
+    """One stage as one person sees it: unread is theirs, waiting is the team's."""
+
+    key: str
+    label: str
+    short_label: str
+    url: str
+    sla: timedelta
+    unread: int = 0
+    waiting: int = 0
+    oldest: datetime | None = None
+    muted: bool = False
+    role: str = ""
+    sound: str = "off"
+    desktop: bool = False
+
+    @property
+    def icon(self) -> str:
+        return ICONS.get(self.key, OTHER_ICON)
+
+    def may_reply(self, actor: Actor) -> bool:
+        """Tell whether *actor* may write here; the lower of actor role and stage role wins."""
+        if not allows(actor, "reply") or self.role == "observer":
+            return False
+        return self.role == "active" or actor.role != "agent"
+
+
+_BELLS = """
+SELECT s.key, s.label, s.short_label, s.sla_minutes,
+       m.role, m.sound, m.desktop, coalesce(m.muted_until > now(), false),
+       (SELECT count(*) FROM (
+            SELECT 1 FROM notifications n
+            WHERE n.tenant_id = s.tenant_id AND n.actor_id = m.actor_id AND n.stage = s.key
+              AND n.read_at IS NULL
+            LIMIT %(cap)s) AS unread),
+       w.n, w.oldest,
+       (SELECT max(seq) FROM live_events e WHERE e.tenant_id = s.tenant_id)
+FROM stages s
+LEFT JOIN stage_memberships m
+       ON m.tenant_id = s.tenant_id AND m.stage = s.key AND m.actor_id = %(actor)s
+CROSS JOIN LATERAL (
+    SELECT count(*) AS n, min(waiting_since) AS oldest FROM (
+        SELECT waiting_since FROM conversations c
+        WHERE c.tenant_id = s.tenant_id AND c.stage = s.key
+          AND c.waiting_since IS NOT NULL AND c.status = 'open'
+        LIMIT %(cap)s) AS waiting) AS w
+WHERE s.tenant_id = %(tenant)s
+ORDER BY s.position, s.id
+"""
+
+
+def shell_of(actor: Actor, slug: str) -> tuple[list[Bell], int]:
+    """Return the stages of *actor*'s tenant and the newest live event, in one query."""
+    values = {"actor": to_uuid(actor.pk), "tenant": to_uuid(actor.tenant_id), "cap": CAP + 1}
+    with connection.cursor() as cursor:
+        cursor.execute(_BELLS, values)
+        rows = cursor.fetchall()
+    return [_bell(slug, row) for row in rows], (rows[0][-1] or 0) if rows else 0
+
+
+def bells_of(actor: Actor, slug: str) -> list[Bell]:
+    """Return the stages of *actor*'s tenant with their counters, in one query."""
+    return shell_of(actor, slug)[0]
+
+
+def counted(request: HttpRequest) -> tuple[list[Bell], int]:
+    """Return ``shell_of`` for the person of *request*, read once per request."""
+    if not hasattr(request, "counted"):
+        tenant, actor = request.tenant, request.actor  # type: ignore[attr-defined]
+        request.counted = shell_of(actor, tenant.slug)  # type: ignore[attr-defined]
+    return request.counted  # type: ignore[attr-defined]
+
+
+def forget_counted(request: HttpRequest) -> None:
+    """Have the counters read again, after an action changed them."""
+    request.__dict__.pop("counted", None)
+
+
+def bare_bells(slug: str) -> list[Bell]:
+    """Return the seeded stages without counters, for pages shown after an error."""
+    return [
+        Bell(
+            key=stage.key,
+            label=stage.label,
+            short_label=stage.short_label,
+            url=reverse("messaging:inbox", args=[slug, stage.key]),
+            sla=timedelta(hours=1),
+        )
+        for stage in STAGES
+    ]
+
+
+def _bell(slug: str, row: tuple[Any, ...]) -> Bell:
+    key, label, short, sla, role, sound, desktop, muted, unread, waiting, oldest, _ = row
+    return Bell(
+        key=key,
+        label=label,
+        short_label=short,
+        url=reverse("messaging:inbox", args=[slug, key]),
+        sla=timedelta(minutes=sla),
+        role=role or "",
+        sound=sound or "off",
+        desktop=bool(desktop),
+        muted=muted,
+        unread=unread,
+        waiting=waiting,
+        oldest=oldest,
+    )
