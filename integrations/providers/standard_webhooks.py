@@ -44,7 +44,7 @@ from integrations.providers.base import (
 ID = "webhook-id"  # the same on every retry; signed
 TIMESTAMP = "webhook-timestamp"  # of this attempt, in seconds
 SIGNATURE = "webhook-signature"  # "v1,<base64>", several divided by blanks
-SECRET_PREFIX = "whsec_"  # noqa: S105 - what every secret begins with, not a secret
+SECRET_PREFIX = "whsec_"
 
 SECONDS = re.compile(r"[0-9]{1,12}")
 
@@ -156,7 +156,7 @@ class StandardWebhooks(Provider):
 
     def _answered(self, payload: Payload, keyword: CarrierKeyword) -> list[Event]:
         events: list[Event] = []
-        if pick(_data(payload), "body", "text") is not None:
+        if keyword != "opt_out" or pick(_data(payload), "body", "text") is not None:
             events.append(self._received(payload, keyword))
         # Said outright as well: the word they wrote need not be one we know.
         return [*events, *self._opted_out(payload)] if keyword == "opt_out" else events

@@ -1,0 +1,294 @@
+"""The contract every provider adapter keeps, run against every recorded payload."""
+
+import base64
+import copy
+import dataclasses
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from integrations import events as canonical
+from integrations.events import BadPayload, Event, effect_key
+from integrations.providers import (
+    Carrier,
+    Delivery,
+    Provider,
+    SignatureState,
+    provider_choices,
+    providers,
+)
+from integrations.tolerant import parse_json
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+RECORDED = [
+    pytest.param(name, path, id=f"{name}/{path.stem}")
+    for name in providers
+    for path in sorted((FIXTURES / name).glob("*.json"))
+]
+NOW = datetime(2026, 11, 20, 18, 40, tzinfo=UTC)
+HOSTILE = [
+    b"",
+    b"null",
+    b"[]",
+    b"{}",
+    b"\xff\xfe",
+    b'{"event": "message.received"}',
+    b'{"event": {}, "type": {}, "data": [], "metaData": []}',
+    b'{"event": "MESSAGE_RECEIVED", "metaData": {"Message": []}}',
+    b'{"event": "SMS_RECEIVED", "data": {"from": [], "to": {}, "message": 5}}',
+    b'{"type": "message.received", "data": {"from": NaN, "to": "\\u0000", "message_id": 1e400}}',
+    b'{"type": "message.status", "timestamp": 1e308, "data": {"status": []}}',
+]
+
+
+def read(path: Path) -> tuple[Delivery, dict | None, list]:
+    fixture = json.loads(path.read_text())
+    if "raw_base64" in fixture:
+        body = base64.b64decode(fixture["raw_base64"])
+    else:
+        body = json.dumps(fixture["body"]).encode()
+    delivery = Delivery(
+        body=body, headers=fixture["headers"], content_type="application/json; charset=utf-8"
+    )
+    return delivery, parse_json(body).payload, fixture["expect"]
+
+
+def as_recorded(event: Event) -> dict:
+    fields = dataclasses.asdict(event)
+    fields["occurred_at"] = event.occurred_at.isoformat()
+    if "media" in fields:
+        fields["media"] = list(fields["media"])
+    return {"event": type(event).__name__} | fields
+
+
+def parse_or_refuse(provider: Provider, payload: dict) -> list[Event]:
+    try:
+        return provider.parse(payload)
+    except BadPayload:
+        return []
+
+
+def exercise(provider: Provider, delivery: Delivery) -> None:
+    """Call everything intake calls, with whatever the body holds."""
+    payload = parse_json(delivery.body).payload
+    assert provider.verify(delivery, ["a secret"], NOW) in SignatureState
+    key = provider.delivery_key(delivery, payload)
+    assert 1 <= len(key) <= 200
+    assert key == provider.delivery_key(delivery, copy.deepcopy(payload))
+    assert len(provider.event_type(payload)) <= 200
+    assert provider.route(payload) is None or isinstance(provider.route(payload), str)
+    lane = provider.lane(payload, key)
+    assert 1 <= len(lane.text) <= 204
+    if payload is not None:
+        for event in parse_or_refuse(provider, payload):
+            check_storable(event)
+
+
+def check_storable(event: Event) -> None:
+    assert isinstance(event, Event)
+    assert event.occurred_at.utcoffset() == timedelta(0)
+    for value in dataclasses.asdict(event).values():
+        if isinstance(value, str):
+            assert "\0" not in value
+            value.encode()
+
+
+@pytest.mark.parametrize("name", list(providers))
+def test_provider_has_recorded_payloads(name):
+    assert any(param.values[0] == name for param in RECORDED)
+
+
+@pytest.mark.parametrize("name", list(providers))
+def test_provider_says_what_it_is(name):
+    provider = providers[name]()
+
+    assert provider.name == name
+    assert (name, provider.label) in provider_choices()
+    assert provider.busy_status in (429, 503)
+    assert provider.accepts("application/json")
+    assert provider.accepts("Application/JSON; charset=utf-8")
+    assert not provider.accepts("text/html")
+    assert not provider.accepts("")
+
+
+@pytest.mark.parametrize(("name", "path"), RECORDED)
+def test_provider_understands_what_it_was_really_sent(name, path):
+    _delivery, payload, expected = read(path)
+    provider = providers[name]()
+
+    events = provider.parse(payload)
+
+    assert [as_recorded(event) for event in events] == expected
+    for event in events:
+        check_storable(event)
+        assert isinstance(event, getattr(canonical, type(event).__name__))
+
+
+@pytest.mark.parametrize(("name", "path"), RECORDED)
+def test_messages_travel_in_the_lane_of_their_two_numbers(name, path):
+    _delivery, payload, expected = read(path)
+    lane = providers[name]().lane(payload, "the-key")
+
+    for event in expected:
+        if event["event"] == "MessageReceived":
+            assert (lane.ours, lane.theirs) == (event["recipient"], event["sender"])
+        elif event["event"] == "MessageStatus":
+            assert (lane.ours, lane.theirs) == (event["sender"], event["recipient"])
+        else:
+            assert lane.theirs == event["address"]
+    if lane.ours and lane.theirs:
+        assert lane.text == f"{lane.ours}|{lane.theirs}"
+    else:
+        assert lane.text.startswith(("msg:", "key:"))
+
+
+@pytest.mark.parametrize("name", list(providers))
+@pytest.mark.parametrize(("_owner", "path"), RECORDED)
+def test_provider_survives_the_payloads_of_all_the_others(name, _owner, path):
+    delivery, _payload, _expected = read(path)
+
+    exercise(providers[name](), delivery)
+
+
+@pytest.mark.parametrize("name", list(providers))
+@pytest.mark.parametrize("body", HOSTILE)
+def test_provider_survives_hostile_bodies(name, body):
+    exercise(providers[name](), Delivery(body=body))
+
+
+@pytest.mark.parametrize(("name", "path"), RECORDED)
+def test_provider_survives_every_truncation(name, path):
+    delivery, _payload, _expected = read(path)
+    provider = providers[name]()
+
+    for length in range(0, len(delivery.body), 7):
+        exercise(provider, Delivery(body=delivery.body[:length]))
+
+
+@pytest.mark.parametrize(("name", "path"), RECORDED)
+def test_provider_refuses_or_ignores_a_missing_field(name, path):
+    _delivery, payload, expected = read(path)
+    provider = providers[name]()
+
+    for mutated in without_each_field(payload):
+        parse_or_refuse(provider, mutated)
+        provider.lane(mutated, "the-key")
+    if expected:
+        kind = {key: payload[key] for key in ("event", "type", "eventType") if key in payload}
+        with pytest.raises(BadPayload):
+            provider.parse(kind)
+
+
+def without_each_field(payload: dict):
+    for key, value in payload.items():
+        yield {name: kept for name, kept in payload.items() if name != key}
+        if isinstance(value, dict):
+            for mutated in without_each_field(value):
+                yield {**payload, key: mutated}
+
+
+ODD = st.sampled_from(
+    [None, True, 0, -1, 10**30, 1e300, float("nan"), "", "\0", "\ud800", "x" * 300, [], [[]], {}]
+)
+
+
+@given(st.data())
+@settings(max_examples=400, deadline=None, derandomize=True, database=None)
+def test_provider_survives_odd_values_anywhere(data):
+    name, path = data.draw(st.sampled_from([param.values for param in RECORDED]))
+    _delivery, payload, _expected = read(path)
+    place = payload = copy.deepcopy(payload)
+    while True:
+        key = data.draw(st.sampled_from(sorted(place)))
+        if not (isinstance(place[key], dict) and place[key] and data.draw(st.booleans())):
+            break
+        place = place[key]
+    place[key] = data.draw(ODD)
+    provider = providers[name]()
+
+    for event in parse_or_refuse(provider, payload):
+        check_storable(event)
+    key = provider.delivery_key(Delivery(body=b"{}"), payload)
+    assert 1 <= len(key) <= 200
+    provider.lane(payload, key)
+    provider.event_type(payload)
+
+
+@pytest.mark.parametrize("name", list(providers))
+def test_provider_trusts_what_it_signs_and_nothing_else(name):
+    provider = providers[name]()
+    body = b'\xef\xbb\xbf{"a": "\xff"}'
+    headers = provider.sign(body, "s3cret", NOW, "delivery-1")
+
+    def verify(body=body, headers=headers, secrets=("s3cret",), now=NOW):
+        return provider.verify(Delivery(body=body, headers=headers), secrets, now)
+
+    assert verify() is SignatureState.VALID
+    assert verify(headers={k.upper(): v for k, v in headers.items()}) is SignatureState.VALID
+    assert verify(secrets=["new", "s3cret", "old"]) is SignatureState.VALID
+    assert verify(body=body + b" ") is SignatureState.INVALID
+    assert verify(secrets=["other"]) is SignatureState.INVALID
+    assert verify(secrets=[]) is SignatureState.INVALID
+    assert verify(headers={}) is SignatureState.MISSING
+    assert verify(headers=dict.fromkeys(headers, "N/A")) is SignatureState.MISSING
+    assert verify(headers=dict.fromkeys(headers, " ")) is SignatureState.MISSING
+    assert verify(headers=dict.fromkeys(headers, "\u2603\ud800")) is SignatureState.INVALID
+    for seconds in (-300, 300):
+        assert verify(now=NOW + timedelta(seconds=seconds)) is SignatureState.VALID
+    for seconds in (-302, 302, 10**9):
+        assert verify(now=NOW + timedelta(seconds=seconds)) is SignatureState.STALE
+
+
+@pytest.mark.parametrize("name", list(providers))
+def test_an_empty_secret_signs_nothing(name):
+    provider = providers[name]()
+    headers = provider.sign(b"{}", "", NOW, "delivery-1")
+
+    state = provider.verify(Delivery(body=b"{}", headers=headers), ["", "other"], NOW)
+
+    assert state is SignatureState.INVALID
+
+
+VECTORS = json.loads((FIXTURES / "signature_vectors.json").read_text())["vectors"]
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["scheme"])
+def test_signatures_made_elsewhere_are_valid(vector):
+    provider = providers[vector["scheme"]]()
+    delivery = Delivery(body=vector["raw_body"].encode(), headers=vector["headers"])
+    signed_at = datetime.fromtimestamp(1_795_200_000, UTC)
+
+    assert provider.verify(delivery, [vector["secret"]], signed_at) is SignatureState.VALID
+    assert provider.verify(delivery, ["whsec_b3RoZXI="], signed_at) is SignatureState.INVALID
+    late = signed_at + timedelta(seconds=301)
+    assert provider.verify(delivery, [vector["secret"]], late) is SignatureState.STALE
+    tampered = dataclasses.replace(delivery, body=delivery.body.replace(b"0142", b"0143"))
+    assert provider.verify(tampered, [vector["secret"]], signed_at) is SignatureState.INVALID
+
+
+@pytest.mark.parametrize("name", list(providers))
+def test_a_redelivery_repeats_the_delivery_key(name):
+    provider = providers[name]()
+    first = Delivery(body=b"{}", headers=provider.sign(b"{}", "s3cret", NOW, "delivery-1"))
+    later = NOW + timedelta(seconds=30)
+    again = Delivery(body=b"{}", headers=provider.sign(b"{}", "s3cret", later, "delivery-1"))
+    other = Delivery(body=b"{}", headers=provider.sign(b"{}", "s3cret", NOW, "delivery-2"))
+
+    assert provider.delivery_key(first, {}) == "delivery-1" == provider.delivery_key(again, {})
+    assert provider.delivery_key(other, {}) == "delivery-2"
+    assert provider.delivery_key(Delivery(body=b"not json"), None).startswith("sha256:")
+    long = Delivery(body=b"{}", headers=provider.sign(b"{}", "s3cret", NOW, "x" * 201))
+    assert provider.delivery_key(long, None).startswith("sha256:")
+
+
+def test_an_effect_happens_once_whichever_delivery_brought_it():
+    assert effect_key("signalhouse", "m1", "received") == "signalhouse:m1:received"
+
+
+def test_only_carriers_send():
+    assert issubclass(providers["signalhouse"], Carrier)
+    assert not issubclass(providers["standard_webhooks"], Carrier)
