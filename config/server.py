@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 
 import structlog
@@ -54,7 +55,9 @@ def _end_streams_on(number: signal.Signals) -> None:
         signal.signal(number, stop)
 
 
-_check_role()
+# In a thread: uvicorn imports this module inside its running loop, where the ORM refuses to work.
+with ThreadPoolExecutor(max_workers=1) as _checker:
+    _checker.submit(_check_role).result()
 _end_streams_on(signal.SIGTERM)
 _end_streams_on(signal.SIGINT)
 _web = Bridge(pages, workers=THREADS)

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class Child:
     name: str
     command: Sequence[str]
     environment: dict[str, str] = field(default_factory=dict)
+    directory: Path | None = None
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     next_start: float = 0.0
@@ -56,6 +58,7 @@ class Child:
         self.process = subprocess.Popen(
             self.command,
             env={**os.environ, **self.environment},
+            cwd=self.directory,
             preexec_fn=tie,
             start_new_session=True,
         )
@@ -80,15 +83,18 @@ class Supervisor:
     Args:
         children: started in this order, stopped in the reverse.
         on_death: told ``(child, exit code, seconds until the restart)``.
+        stop_seconds: from SIGTERM to SIGKILL.
     """
 
     def __init__(
         self,
         children: Sequence[Child],
         on_death: Callable[[Child, int, float], None] | None = None,
+        stop_seconds: float = STOP_SECONDS,
     ) -> None:
-        self.children = children
+        self.children: Sequence[Child] = children
         self.on_death = on_death or log_death
+        self.stop_seconds = stop_seconds
         self.stopping = threading.Event()
 
     def run(self) -> None:
@@ -127,14 +133,14 @@ class Supervisor:
                 child.start()
 
     def stop(self) -> None:
-        """Ask every child to end, the last first; kill what is left after `STOP_SECONDS`."""
+        """Ask every child to end, the last first; kill what is left after `stop_seconds`."""
         alive = [child for child in reversed(self.children) if child.process is not None]
         for child in alive:
             _signal(child, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_SECONDS
+        deadline = time.monotonic() + self.stop_seconds
         for child in alive:
             if not _wait(child, deadline):
-                logger.warning("killed %s: it did not stop in %s s", child.name, STOP_SECONDS)
+                logger.warning("killed %s: it did not stop in %s s", child.name, self.stop_seconds)
                 _kill(child)
 
 

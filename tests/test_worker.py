@@ -176,8 +176,7 @@ def test_a_child_that_ends_is_started_again_with_growing_pauses():
     assert [round(pause, 1) for _, _, pause in deaths] == [0.1, 0.2, 0.4]
 
 
-def test_a_child_that_ignores_sigterm_is_killed_with_all_it_started(monkeypatch):
-    monkeypatch.setattr("tenants.worker.STOP_SECONDS", 0.3)
+def test_a_child_that_ignores_sigterm_is_killed_with_all_it_started():
     script = (
         "import signal, subprocess, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
         "subprocess.Popen(['sleep', '60']); time.sleep(60)"
@@ -187,7 +186,7 @@ def test_a_child_that_ignores_sigterm_is_killed_with_all_it_started(monkeypatch)
     grandchild = eventually(lambda: psutil.Process(child.process.pid).children(), 5)[0]
     pid = child.process.pid
 
-    Supervisor([child]).stop()
+    Supervisor([child], stop_seconds=0.3).stop()
 
     assert not is_alive(pid)
     assert eventually(lambda: not is_alive(grandchild.pid), 2)

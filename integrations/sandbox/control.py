@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from integrations.sandbox.carrier import Text, group_of
+from integrations.sandbox.carrier import Number, Text, group_of
 from integrations.sandbox.faults import digits, parse_fault
 from integrations.sandbox.scripts import SCRIPTS, script_for
 from integrations.sandbox.wire import Refused, Request, Response, Router, json_response
@@ -132,9 +133,10 @@ async def register_numbers(sandbox: Sandbox, request: Request) -> Response:
         raise Refused(400, "numbers (a list) and api_key are required")
     group = group_of(key)
     for number in numbers:
-        sandbox.carrier.commit(
-            "number", number=digits(number), group=group, inbound_url=data.get("inbound_url")
-        )
+        wanted = Number(number=digits(number), group=group, inbound_url=data.get("inbound_url"))
+        # Registering again is what a restart does: it must not grow the journal.
+        if sandbox.carrier.state.numbers.get(wanted.number) != wanted:
+            sandbox.carrier.commit("number", **asdict(wanted))
     return json_response({"groupId": group, "numbers": [f"+{digits(n)}" for n in numbers]}, 201)
 
 
@@ -149,7 +151,10 @@ async def register_people(sandbox: Sandbox, request: Request) -> Response:
         if script is not None and script not in SCRIPTS:
             raise Refused(400, f"Unknown script {script!r}; one of {', '.join(SCRIPTS)}")
         fields = {name: str(person[name]) for name in ("name", "script") if person.get(name)}
-        sandbox.carrier.commit("person", number=digits(person.get("number", "")), **fields)
+        number = digits(person.get("number", ""))
+        known = sandbox.carrier.state.people.get(number)
+        if known is None or {**known, **fields} != known:
+            sandbox.carrier.commit("person", number=number, **fields)
     return json_response({"people": len(people)}, 201)
 
 

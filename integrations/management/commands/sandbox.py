@@ -23,6 +23,7 @@ class Command(BaseCommand):
         parser.add_argument("--journal", type=Path, help="file that keeps the state over restarts")
         parser.add_argument("--pace", type=float, default=1.0, help="scales delays; 0 is at once")
         parser.add_argument("--no-scripts", action="store_true", help="handsets never answer")
+        parser.add_argument("--quiet", action="store_true", help="only errors")
         parser.add_argument("--seed", type=int, default=0, help="varies how long people take")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -33,7 +34,8 @@ class Command(BaseCommand):
             seed=options["seed"],
         )
         address = f"http://{options['host']}:{options['port']}/"
-        self.stdout.write(f"Sandbox carrier on {address}")
+        if not options["quiet"]:
+            self.stdout.write(f"Sandbox carrier on {address}")
         try:
             serve(sandbox, host=options["host"], port=options["port"])
         except OSError as error:

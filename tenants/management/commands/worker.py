@@ -27,6 +27,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--drains", type=int, default=1, help="number of drain processes")
         parser.add_argument("--only", choices=["drain", "tasks"], help="run one half of the work")
+        parser.add_argument("--quiet", action="store_true", help="only warnings")
         parser.add_argument("--child", action="store_true", help="be the task cluster (internal)")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -43,7 +44,8 @@ class Command(BaseCommand):
             raise CommandError(f"{error}Run `python manage.py migrate` first.") from error
         # Children open their own connections; this one would only idle.
         connection.close()
-        self.stdout.write(f"worker: {', '.join(child.name for child in children)}")
+        if not options["quiet"]:
+            self.stdout.write(f"worker: {', '.join(child.name for child in children)}")
         Supervisor(children).run()
 
     def children(self, options: dict[str, Any]) -> list[Child]:
