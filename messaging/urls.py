@@ -1,12 +1,11 @@
-"""People's pages. What belongs to a tenant is under ``/t/<slug>/``; ``…/part/`` is a fragment."""
+"""Pages of a tenant, under ``/t/<slug>/``; an address ending in ``part/`` answers a fragment."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from django.contrib.auth.views import LoginView, LogoutView
 from django.http import HttpResponse
-from django.urls import URLPattern, include, path
+from django.urls import URLPattern, path
 
 from messaging.views import (
     account,
@@ -22,6 +21,8 @@ from messaging.views import (
 )
 from messaging.views.poll import poll
 
+app_name = "messaging"
+
 
 def _both(verb: str, view: Callable[..., HttpResponse]) -> list[URLPattern]:
     """Return the two addresses of an action on a conversation."""
@@ -31,7 +32,7 @@ def _both(verb: str, view: Callable[..., HttpResponse]) -> list[URLPattern]:
     ]
 
 
-tenant_patterns = [
+urlpatterns = [
     path("", home.home, name="home"),
     path("counters/", home.counters, name="counters"),
     path("go/<str:anything>/", home.go, name="go"),
@@ -72,11 +73,4 @@ tenant_patterns = [
     path("account/", account.account, name="account"),
     path("account/theme/", account.theme, name="theme"),
     path("account/shortcuts/", account.shortcuts, name="shortcuts"),
-]
-
-urlpatterns = [
-    path("", home.landing, name="landing"),
-    path("login/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
-    path("logout/", LogoutView.as_view(), name="logout"),
-    path("t/<slug:slug>/", include((tenant_patterns, "messaging"))),
 ]
