@@ -208,7 +208,7 @@ CONTENT_SECURITY_POLICY = {
 ADMIN_CSP = {"script-src": [SELF, UNSAFE_EVAL], "style-src": [SELF, UNSAFE_INLINE]}
 
 STATIC_URL = "/static/"
-STATIC_ROOT = DATA_DIR / "static"
+STATIC_ROOT = DATA_DIR / "static" if PRODUCTION else None
 STATICFILES_DIRS = [BASE_DIR / "static"]
 #: Hashed, compressed files in production; the plain ones, found in place, elsewhere.
 WHITENOISE_USE_FINDERS = not PRODUCTION

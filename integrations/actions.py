@@ -9,6 +9,7 @@ from psycopg.types.json import Jsonb
 
 from integrations.endpoints import Endpoint
 from integrations.intake import kept_headers
+from integrations.models import Integration, WebhookEndpoint, hash_token, new_token
 from integrations.providers import Delivery
 from tenants.context import tenant_context
 from tenants.ulids import to_uuid
@@ -72,6 +73,20 @@ def sample_rejection(endpoint: Endpoint, delivery: Delivery, *, reason: str) -> 
             )
     except DatabaseError:
         _sampled.pop(hour, None)
+
+
+def create_endpoint(
+    integration: Integration, *, signed: bool = True, our_number: str = ""
+) -> WebhookEndpoint:
+    """Make a webhook URL for an integration; its ``url`` goes to the provider and nowhere else."""
+    token = new_token()
+    return WebhookEndpoint.objects.create(
+        integration=integration,
+        token=token,
+        token_hash=hash_token(token),
+        signed=signed,
+        our_number=our_number,
+    )
 
 
 def attempt_is_ours(endpoint: Endpoint, token_hash: str) -> bool:

@@ -51,10 +51,10 @@ class Intake:
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
-    """What became of a delivery: ``new``, ``duplicate`` or ``clash``."""
+    """What became of a delivery: ``new``, ``duplicate``, ``clash`` or ``retired``."""
 
     outcome: str
-    event_id: str  # wh_…
+    event_id: str  # wh_…; "" of a retired endpoint, where nothing is stored
 
 
 def events_of(intake: Intake) -> list[Event]:
@@ -161,7 +161,7 @@ def _store(arguments: dict[str, object]) -> Taken:
     with connection.cursor() as cursor:
         cursor.execute(_TAKE, arguments)
         outcome, event = cursor.fetchone()
-    return Taken(outcome=outcome, event_id=to_text("wh", event))
+    return Taken(outcome=outcome, event_id=to_text("wh", event) if event else "")
 
 
 def _arguments(intake: Intake) -> dict[str, object]:

@@ -78,6 +78,8 @@ class WebhookReceiver(APIView):
             taken = take(intake)
         except DatabaseAway as error:
             raise _busy(provider) from error
+        if taken.outcome == "retired":  # a moment ago; what was remembered did not know
+            raise _gone()
         note_use(endpoint)
         return Response({"id": taken.event_id}, status=200 if taken.outcome == "duplicate" else 202)
 
@@ -96,8 +98,12 @@ def _endpoint(name: str, provider: Provider, token: str, *, fresh: bool = False)
     if endpoint is None or endpoint.provider != name:
         raise Refusal(404, "no such webhook")
     if endpoint.retired:
-        raise Refusal(410, "this webhook is retired; remove it at the sender")
+        raise _gone()
     return endpoint
+
+
+def _gone() -> Refusal:
+    return Refusal(410, "this webhook is retired; remove it at the sender")
 
 
 def _busy(provider: Provider) -> Refusal:
@@ -107,11 +113,11 @@ def _busy(provider: Provider) -> Refusal:
 def _read(request: Request, provider: Provider) -> Delivery:
     """Return the raw request, within the provider's limits."""
     meta = request.META
-    if not provider.accepts(meta.get("CONTENT_TYPE", "")):
-        raise Refusal(415, f"send {' or '.join(provider.content_types)}")
     length = meta.get("CONTENT_LENGTH", "")
     if not length.isdecimal():  # a chunked body has none, and would be read as empty
         raise Refusal(411, "send a Content-Length")
+    if not provider.accepts(meta.get("CONTENT_TYPE", "")):
+        raise Refusal(415, f"send {' or '.join(provider.content_types)}")
     if meta.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
         raise Refusal(415, "send the body without Content-Encoding")
     if int(length) > provider.max_body:

@@ -136,7 +136,8 @@ SELECT ensure_partitions();
 -- statement. *owner* owns the source, *tenant* the event (the same for all but shared URLs).
 -- *choices*: array of consent_apply's argument, without webhook_event and position.
 -- Returns 'new', 'duplicate' (same key and body: nothing was written) or 'clash' (same key,
--- another body: stored under a key of its own, its work quarantined), and the event's id.
+-- another body: stored under a key of its own, its work quarantined) or 'retired' (the endpoint:
+-- nothing was written), and the event's id.
 CREATE FUNCTION take_delivery(
     owner uuid, tenant uuid, integration_id uuid, endpoint_id uuid, provider text,
     delivery_key bytea, hash bytea, event_id uuid, kind text, lane_text text,
@@ -151,6 +152,11 @@ DECLARE
     choice jsonb;
 BEGIN
     PERFORM set_config('app.tenant_id', owner::text, true);
+    IF EXISTS (SELECT FROM webhook_endpoints
+               WHERE tenant_id = owner AND id = endpoint_id AND retired_at <= arrived) THEN
+        outcome := 'retired';
+        RETURN;
+    END IF;
     outcome := 'new';
     INSERT INTO webhook_receipts (tenant_id, source, idem_key, body_hash, event, received_at)
     VALUES (owner, integration_id, delivery_key, hash, event_id, arrived)
