@@ -60,7 +60,10 @@ def folder_for(data: Path) -> Path:
     versions = {folder: major_version(folder / "postgres") for folder in bin_folders()}
     usable = [folder for folder, major in versions.items() if major >= OLDEST_MAJOR]
     if not usable:
-        raise ServerUnavailable(f"No PostgreSQL was found for the database. {HOW_TO_GO_ON}")
+        where = os.environ.get("FAIRLEAD_PG_BINDIR") or "the Python environment or on this machine"
+        raise ServerUnavailable(
+            f"No PostgreSQL {OLDEST_MAJOR} or newer was found in {where}. {HOW_TO_GO_ON}"
+        )
     try:
         made_by = int((data / "PG_VERSION").read_text())
     except FileNotFoundError:

@@ -40,6 +40,7 @@ CONFIGURATION = """\
 listen_addresses = ''
 unix_socket_directories = '"{socket}"'
 max_connections = 200
+cluster_name = 'fairlead'
 timezone = 'UTC'
 log_timezone = 'UTC'
 # A query whose client was killed ends within this time, and with it its locks.
@@ -53,8 +54,6 @@ def make_cluster(places: Places, binaries: Path) -> None:
     All is done in a folder of another name, without opening a socket, and renamed at the end:
     whoever is killed in between leaves nothing that looks like a database.
     """
-    for left in places.home.glob("pg.init-*"):
-        shutil.rmtree(left, ignore_errors=True)
     fresh = Path(tempfile.mkdtemp(prefix="pg.init-", dir=places.home))
     account = places.account
     os.chown(fresh, account.uid, account.gid)
@@ -72,6 +71,12 @@ def make_cluster(places: Places, binaries: Path) -> None:
     account.run(*single, SUPERUSER, text=statements + "\n")
     fresh.rename(places.data)
     _sync(places.home)
+
+
+def clear_unfinished(places: Places) -> None:
+    """Remove what killed processes left of clusters they were making; with the lock held."""
+    for left in places.home.glob("pg.init-*"):
+        shutil.rmtree(left, ignore_errors=True)  # an orphaned initdb may still be writing there
 
 
 def _initdb(account: Account, binaries: Path, folder: Path) -> None:

@@ -22,7 +22,13 @@ from psycopg.pq import PGconn, Ping
 
 from config.pg.account import CommandFailed, ServerUnavailable
 from config.pg.binaries import folder_for, reachable_copy
-from config.pg.cluster import SUPERUSER, add_missing_parts, make_cluster, write_configuration
+from config.pg.cluster import (
+    SUPERUSER,
+    add_missing_parts,
+    clear_unfinished,
+    make_cluster,
+    write_configuration,
+)
 from config.pg.places import SOCKET_NAME, Places, data_folder, locate
 from config.pg.process import clear_stale_locks, end_orphans, postmaster_pid
 
@@ -83,6 +89,7 @@ class Server:
         if self._ping() == Ping.OK and not self.places.account.is_usable:
             return
         with self._lock():
+            clear_unfinished(self.places)
             if not (self.data / "PG_VERSION").exists():
                 make_cluster(self.places, self._binaries)
             self._bring_up()

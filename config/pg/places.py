@@ -63,9 +63,9 @@ class Places:
         return Path("/tmp") / f"fairlead-{self.account.uid}-{_hash(self.home)}"  # noqa: S108
 
     def clients(self) -> list[str]:
-        """Names of the accounts that may log in: ours, the server's and the checkout's owner's."""
+        """Names of who may log in: root, we, the server's account and the checkout's owner."""
         names = {self.account.name}
-        for uid in (os.geteuid(), REPOSITORY.stat().st_uid):
+        for uid in (0, os.geteuid(), REPOSITORY.stat().st_uid):
             try:
                 names.add(account_of(uid).name)
             except ServerUnavailable:

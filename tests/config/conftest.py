@@ -1,6 +1,5 @@
 """Private embedded servers: real ones, in folders of their own, gone after the test."""
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,23 +15,28 @@ from config.pg.places import locate
 
 
 @contextmanager
-def private_server(base: Path) -> Iterator[Server]:
-    """Yield the server of *base*, and make it the one that `server()` returns meanwhile."""
+def in_use(base: Path) -> Iterator[Server]:
+    """Yield the server of *base*, which is the one that `server()` returns meanwhile."""
     server.cache_clear()
-    before = os.environ.get("FAIRLEAD_DATA_DIR")
-    os.environ["FAIRLEAD_DATA_DIR"] = str(base)
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FAIRLEAD_DATA_DIR", str(base))
         yield server()
+    server.cache_clear()
+
+
+@contextmanager
+def private_server(base: Path) -> Iterator[Server]:
+    """As `in_use`, and nothing of the server is left afterwards."""
+    try:
+        with in_use(base) as own:
+            yield own
     finally:
+        server.cache_clear()
         found = Server(locate(base))
         if found.data.exists():
             found.stop()
-        for folder in {found.places.home, found.sock, base}:
-            shutil.rmtree(folder, ignore_errors=True)
-        os.environ.pop("FAIRLEAD_DATA_DIR")
-        if before is not None:
-            os.environ["FAIRLEAD_DATA_DIR"] = before
-        server.cache_clear()
+        for place in {found.places.home, found.sock, base}:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 @contextmanager
@@ -53,10 +57,18 @@ def fresh_server(django_db_blocker) -> Iterator[Server]:
         yield own
 
 
-@pytest.fixture(scope="module")
-def running_server(django_db_blocker) -> Iterator[Server]:
-    """A server that runs, shared by the tests of a module."""
-    with django_db_blocker.unblock(), folder() as path, private_server(path / "var") as own:
+@pytest.fixture(scope="session")
+def _shared_base() -> Iterator[Path]:
+    with folder() as path:
+        base = path / "var"
+        yield base
+        Server(locate(base)).stop()
+
+
+@pytest.fixture
+def running_server(_shared_base, django_db_blocker) -> Iterator[Server]:
+    """A server that runs, shared by all tests; each leaves it as it was."""
+    with django_db_blocker.unblock(), in_use(_shared_base) as own:
         own.ensure()
         yield own
 

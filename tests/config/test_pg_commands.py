@@ -54,7 +54,6 @@ def run(connect, monkeypatch):
 
 @pytest.fixture
 def notes(running_server):
-    running_server.ensure()
     with running_server.admin("fairlead") as admin:
         admin.execute(SCHEMA)
     yield
@@ -82,7 +81,6 @@ def test_start_stop_and_status_say_what_is(running_server, run):
 
 
 def test_a_server_of_ones_own_is_not_started_or_stopped(running_server, run):
-    running_server.ensure()
     run.connection.settings_dict.update(
         {"EMBEDDED": False, "HOST": str(running_server.sock), "PORT": "5432"}
     )
@@ -256,7 +254,6 @@ def password(url: str) -> str | None:
 @pytest.fixture
 def bare_server(running_server):
     """A server that has never heard of Fairlead, and a way to ask it as a given role."""
-    running_server.ensure()
     with running_server.admin() as admin:
         admin.execute("DROP DATABASE IF EXISTS own")
         admin.execute("DROP DATABASE fairlead WITH (FORCE)")

@@ -125,7 +125,6 @@ def test_a_stopped_server_is_started_by_the_next_connection(running_server, conn
 
 
 def test_the_next_connection_finds_a_server_again_after_kill_9(running_server, connect):
-    running_server.ensure()
     connection = connect()
     for _ in range(3):
         current_user(connection)
@@ -136,7 +135,6 @@ def test_the_next_connection_finds_a_server_again_after_kill_9(running_server, c
 
 
 def test_a_query_that_outlives_the_killed_server_does_not_hold_up_the_next(running_server):
-    running_server.ensure()
     busy = running_server.admin()
     lost = []
 
@@ -194,7 +192,6 @@ def test_a_pid_file_that_names_a_zombie_or_another_program_is_stale(tmp_path):
 
 
 def test_what_is_missing_after_a_start_is_made_again(running_server, connect):
-    running_server.ensure()
     with running_server.admin() as admin:
         admin.execute("DROP DATABASE fairlead WITH (FORCE)")
 
@@ -202,7 +199,6 @@ def test_what_is_missing_after_a_start_is_made_again(running_server, connect):
 
 
 def test_the_owner_may_pass_row_security_and_the_app_may_not(running_server):
-    running_server.ensure()
     with running_server.admin() as admin:
         rows = admin.execute(
             "SELECT rolname, rolsuper, rolbypassrls, rolcreatedb, rolcreaterole FROM pg_roles"
@@ -294,7 +290,6 @@ def test_an_ordinary_user_has_a_server_of_his_own(django_db_blocker):
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root may act as somebody else")
 def test_somebody_else_reaches_the_socket_and_is_refused(running_server):
-    running_server.ensure()
     known = running_server.places.clients()
     stranger = next(entry for entry in pwd.getpwall() if entry.pw_name not in known)
 
