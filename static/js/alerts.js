@@ -109,7 +109,8 @@
   };
 
   /* A hint says where something arrived; whether it is for me say the counters fetched after it. */
-  const newest = new Map(badges().map((badge) => [badge.id, Number(badge.dataset.newest) || 0]));
+  const stamp = (badge) => Number(badge.dataset.newest ?? badge.dataset.count) || 0;
+  const newest = new Map(badges().map((badge) => [badge.id, stamp(badge)]));
   const arrived = new Map();
   const ring = (badge) => {
     const stage = badge.dataset.stage;
@@ -127,9 +128,8 @@
     setTimeout(() => alarm(stage, badge), LOOK);
   };
   const compare = () => badges().forEach((badge) => {
-    const stamp = Number(badge.dataset.newest) || 0;
-    const grown = stamp > (newest.get(badge.id) || 0);
-    newest.set(badge.id, Math.max(stamp, newest.get(badge.id) || 0));
+    const grown = stamp(badge) > newest.get(badge.id);
+    newest.set(badge.id, stamp(badge));
     if (grown) ring(badge);
   });
   body.addEventListener("lo:hint", ({ detail }) => {

@@ -188,6 +188,9 @@
     if (form) save(form, true);
   });
   body.addEventListener("htmx:afterSettle", begin);
-  body.addEventListener("htmx:oobAfterSwap", begin);
+  body.addEventListener("htmx:oobAfterSwap", (event) => {
+    begin();
+    if (event.detail.target.id === "send-slot" && composer()) measure(composer());
+  });
   begin();
 })();

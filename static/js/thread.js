@@ -75,10 +75,15 @@
     }, { passive: true });
   };
 
+  /* Two answers may bring the same line, one's own reply for one: it is added once. */
+  const dedupe = (fragment) => [...fragment.querySelectorAll("li[id]")]
+    .filter((line) => byId(line.id)).forEach((line) => line.remove());
+
   body.addEventListener("htmx:oobBeforeSwap", (event) => {
+    const { target, fragment } = event.detail;
+    if (target.id === "msgs" || target.id === "rows") dedupe(fragment);
     const box = scroller();
-    if (!box || event.detail.target.id !== "msgs") return;
-    pinned = atEnd(box);
+    if (box && target.id === "msgs") pinned = atEnd(box);
   });
   body.addEventListener("htmx:oobAfterSwap", (event) => {
     const box = scroller();
@@ -140,6 +145,9 @@
     seeIfUnread();
   });
   body.addEventListener("htmx:afterSettle", () => { watch(); mark(); });
+  body.addEventListener("htmx:oobAfterSwap", (event) => {
+    if (event.detail.target.id.startsWith("row-")) mark();
+  });
   watch();
   seeIfUnread();
 })();
