@@ -30,9 +30,14 @@ def sandbox_port() -> int:
     return int(os.environ.get("SANDBOX_PORT") or settings.PORT + SANDBOX_PORT_OFFSET)
 
 
+def state_folder() -> Path:
+    """Where the demo keeps what is not in the database; ``FAIRLEAD_DEMO_DIR`` moves it."""
+    return Path(os.environ.get("FAIRLEAD_DEMO_DIR") or settings.DATA_DIR)
+
+
 def state_file() -> Path:
     """Where the running demo leaves its addresses for ``demo_info``."""
-    return Path(settings.DATA_DIR) / "demo.json"
+    return state_folder() / "demo.json"
 
 
 def write_addresses(*, base_url: str, sandbox_url: str) -> None:

@@ -7,11 +7,11 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import httpx
 from django.conf import settings
 
+from campaigns.demo.info import state_folder
 from tenants.worker import Child, Supervisor, how_ended
 
 ANSWER_SECONDS = 60.0
@@ -43,7 +43,7 @@ def refuse_taken_port(port: int, variable: str) -> None:
 def demo_children(*, port: int, sandbox_port: int) -> list[Child]:
     """Sandbox, web and worker, in the order in which they start."""
     manage = [sys.executable, str(settings.BASE_DIR / "manage.py")]
-    journal = Path(settings.DATA_DIR) / "sandbox.jsonl"
+    journal = state_folder() / "sandbox.jsonl"
     quiet = {
         "PORT": str(port),
         "FAIRLEAD_LOG_LEVEL": os.environ.get("FAIRLEAD_LOG_LEVEL", "WARNING"),

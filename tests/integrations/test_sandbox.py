@@ -9,15 +9,19 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
 
+from integrations.providers.base import Delivery, SignatureState
+from integrations.providers.signalhouse import SignalHouse
 from integrations.sandbox import scripts
 from integrations.sandbox.app import Sandbox
 from integrations.sandbox.server import listener, running
 from integrations.sandbox.signing import signature_headers
+from integrations.tolerant import parse_json
 
 OURS = "12025550100"
 LEAD = "12025550117"
@@ -392,6 +396,25 @@ def test_signatures_agree_with_the_vendor_s_vector():
     new = "5db9a0b76a3c3eb417dd5e986b12ddefdc626504643ebdf8dbbc96ac7a0d7865"
     assert headers["X-SignalHouse-Signature"] == old
     assert headers["X-SignalHouse-Signature-V1"] == f"t=1795200000123,v1={new},v1={old}"
+
+
+@pytest.mark.parametrize("shape", ["v2", "list", "flat", "wrapped"])
+def test_the_provider_adapter_trusts_and_reads_what_the_sandbox_delivers(client, hooks, shape):
+    endpoint = register(client, hooks.url)
+    rotate = f"/webhook/{endpoint['_id']}/rotate-secret"
+    secret = client.post(rotate, json={}, headers=KEY).json()["signingSecret"]
+
+    client.post("/_control/inbound", json={"from": LEAD, "to": OURS, "text": "Yes", "shape": shape})
+
+    assert eventually(lambda: hooks.requests)
+    _, headers, raw = hooks.requests[0]
+    delivery = Delivery(body=raw, headers=headers, content_type=headers["Content-Type"])
+    now = datetime.now(UTC)
+    for known in (secret, endpoint["signingSecret"]):
+        assert SignalHouse().verify(delivery, [known], now) == SignatureState.VALID
+    assert SignalHouse().verify(delivery, ["another"], now) == SignatureState.INVALID
+    event = SignalHouse().parse(parse_json(raw).payload)[0]
+    assert (event.sender, event.recipient, event.body) == (f"+{LEAD}", f"+{OURS}", "Yes")
 
 
 # Faults

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -73,8 +72,6 @@ class Command(BaseCommand):
         embedded = bool(connection.settings_dict.get("EMBEDDED"))
         ours = embedded and not server().status().running
         self.say("Preparing the database…")
-        # Not collected in development, but looked for at every start.
-        Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
         call_command("migrate", verbosity=0, interactive=False)
         return ours
 
