@@ -110,7 +110,7 @@ def conversations_for(actor: Actor) -> QuerySet[Conversation]:
 
 def tab_counts(listing: Listing) -> dict[str, int]:
     """Count Waiting and Mine, each up to ``CAP``, in one query."""
-    values = {
+    values: dict[str, Any] = {
         "tenant": to_uuid(listing.actor.tenant_id),
         "stage": listing.bell.key,
         "actor": to_uuid(listing.actor.pk),

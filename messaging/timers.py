@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import structlog
 from django.db import connection, transaction
 
@@ -110,7 +112,7 @@ def _fire(timer_id: str, lead_id: str) -> int:
 
 def _apply(timer: LeadTimer, lead: Lead) -> None:
     leaves, to, stage = CONSEQUENCES[timer.kind]
-    details = {
+    details: dict[str, Any] = {
         "kind": f"timer_{timer.kind.lower()}",
         "cause": f"{timer.pk}:fired",
         "payload": {"stage": stage},

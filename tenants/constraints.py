@@ -122,7 +122,8 @@ class References(SqlConstraint):
 
 
 def _columns(model: type[models.Model], names: tuple[str, ...], q: Quote) -> str:
-    return ", ".join(q(model._meta.get_field(name).column) for name in names)  # type: ignore[union-attr]
+    fields: list[Any] = [model._meta.get_field(name) for name in names]
+    return ", ".join(q(field.column) for field in fields)
 
 
 class AppendOnly(SqlConstraint):

@@ -32,7 +32,7 @@ def promise(model: type[models.Model], *constraints: Any) -> None:
     if model._meta.abstract or model.__module__ == "__fake__":
         return
     model._meta.constraints = [*model._meta.constraints, *constraints]
-    model._meta.original_attrs["constraints"] = model._meta.constraints  # type: ignore[attr-defined]
+    model._meta.original_attrs["constraints"] = model._meta.constraints
 
 
 class TenantField(models.ForeignKey):

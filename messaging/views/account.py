@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, cast
+
 from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.forms import PasswordChangeForm
@@ -19,7 +22,7 @@ from tenants.models import User
 @door("view")
 def account(request: HttpRequest, slug: str) -> HttpResponse:
     """Page: who I am here, how pages look, and a new password."""
-    form = PasswordChangeForm(request.user, request.POST or None)
+    form = PasswordChangeForm(cast(User, request.user), request.POST or None)
     if request.method == "POST" and form.is_valid():
         form.save()
         update_session_auth_hash(request, form.user)
@@ -48,8 +51,8 @@ def shortcuts(request: HttpRequest, slug: str) -> HttpResponse:
     return _save(request, slug, {"shortcuts": request.POST.get("shortcuts") == "on"})
 
 
-def _save(request: HttpRequest, slug: str, values: dict[str, object]) -> HttpResponse:
-    User.objects.filter(pk=request.user.pk).update(**values)
+def _save(request: HttpRequest, slug: str, values: Mapping[str, Any]) -> HttpResponse:
+    User.objects.filter(pk=cast(User, request.user).pk).update(**values)
     target = request.POST.get("next", "")
     if not url_has_allowed_host_and_scheme(target, allowed_hosts={request.get_host()}):
         target = reverse("messaging:account", args=[slug])

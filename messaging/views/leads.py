@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import chain
 from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models.expressions import Combinable
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -64,7 +66,7 @@ def index(request: HttpRequest, slug: str) -> HttpResponse:
     return render(request, "leads/index.html", context)
 
 
-def _matches(query: str) -> Q:
+def _matches(query: str) -> Q | Combinable:
     """Match names and streets by any part, contact points by their ends."""
     match = Q(full_name__icontains=query) | Q(first_name__icontains=query)
     match |= Q(last_name__icontains=query) | Q(company__icontains=query)
@@ -150,7 +152,7 @@ def timeline(one: Lead) -> list[dict[str, Any]]:
     """Return what happened to a lead, newest first: messages, moves and facts."""
     texts = Message.objects.filter(lead=one).select_related("actor").order_by("-id")[:TIMELINE]
     events = LeadEvent.objects.filter(lead=one).select_related("actor").order_by("-seq")[:TIMELINE]
-    lines = chain(
+    lines: Iterable[dict[str, Any]] = chain(
         ({"at": message.occurred_at, "message": message} for message in texts),
         (
             {"at": event.at, "event": event, "text": thread.fact(event)}

@@ -83,7 +83,11 @@ ORDER BY s.position, s.id
 
 def shell_of(actor: Actor, slug: str) -> tuple[list[Bell], int]:
     """Return the stages of *actor*'s tenant and the newest live event, in one query."""
-    values = {"actor": to_uuid(actor.pk), "tenant": to_uuid(actor.tenant_id), "cap": CAP + 1}
+    values: dict[str, Any] = {
+        "actor": to_uuid(actor.pk),
+        "tenant": to_uuid(actor.tenant_id),
+        "cap": CAP + 1,
+    }
     with connection.cursor() as cursor:
         cursor.execute(_BELLS, values)
         rows = cursor.fetchall()
