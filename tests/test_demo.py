@@ -301,9 +301,10 @@ def test_the_demo_starts_takes_a_text_mends_itself_and_stops(running_demo):
 
         for words in ("sandbox", "worker", "config.web"):
             victim = running_demo.child(words)
+            family = [victim, *victim.children(recursive=True)]
             victim.send_signal(signal.SIGKILL)
-            running_demo.says("starting it again", 10)
-            assert eventually(lambda victim=victim, words=words: replaced(victim, words), 10)
+            running_demo.says(f"{words.removeprefix('config.')} ended (SIGKILL)", 10)
+            assert eventually(lambda family=family: not any(map(is_alive, family)), 10)
         assert eventually(lambda: answers(http, running_demo.port), 30)
         assert eventually(lambda: text_in(http, phones, "after the kill"), 10)
         assert eventually(lambda: filed("after the kill"), 20)
@@ -315,8 +316,11 @@ def test_the_demo_starts_takes_a_text_mends_itself_and_stops(running_demo):
         pass  # the port is free again
 
 
-def replaced(victim, words):
-    return not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE
+def is_alive(process):
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def answers(http, port):
