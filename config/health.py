@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_GET
 
@@ -21,6 +21,6 @@ def readyz(request: HttpRequest) -> JsonResponse:
             cursor.execute("SELECT * FROM health_counts()")
             names = [column.name for column in cursor.description or ()]
             figures = dict(zip(names, cursor.fetchone() or (), strict=True))
-    except DatabaseError:
+    except Error:
         return JsonResponse({"ready": False, "database": "down"}, status=503)
     return JsonResponse({"ready": True, "database": "up", "work": figures})

@@ -10,7 +10,7 @@ from typing import Any
 
 import environ
 import structlog
-from csp.constants import NONCE, NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE  # noqa: F401
+from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
 
 from tenants.correlation import add_correlation, mask_secrets
@@ -131,6 +131,13 @@ TEMPLATES: list[dict[str, Any]] = [
 
 # --- database ---------------------------------------------------------------------------------
 DATA_DIR = Path(env("FAIRLEAD_DATA_DIR", default=str(BASE_DIR / "var")))
+#: Limits of every ordinary session: no statement and no idle transaction holds locks for long, and
+#: a vanished client is noticed. Empty behind a pooler that refuses start-up options.
+SESSION_OPTIONS = env(
+    "FAIRLEAD_DB_OPTIONS",
+    default="-c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
+    " -c client_connection_check_interval=500ms",
+)
 APP_ROLE, OWNER_ROLE = "fairlead_app", "fairlead_owner"
 #: Tables that migrations fill: the test flush leaves them alone.
 CATALOGUES = ["lead_transitions"]
@@ -153,24 +160,27 @@ def _database() -> dict[str, Any]:
         "CATALOGUES": CATALOGUES,
         "AFTER_FLUSH": AFTER_FLUSH,
         "TEST": {"NAME": env("TEST_DB_NAME", default="test_fairlead")},
+        "OPTIONS": {"options": SESSION_OPTIONS} if SESSION_OPTIONS else {},
     }
     if "DATABASE_URL" not in os.environ:
         return {
             **common,
             "NAME": env("DB_NAME", default="fairlead"),
             "USER": APP_ROLE,
-            "OWNER": {"user": OWNER_ROLE},
+            "OWNER": {"user": OWNER_ROLE, "options": ""},
             "EMBEDDED": True,
         }
     url = env.db("DATABASE_URL")
     url.pop("ENGINE")
+    options = {**common["OPTIONS"], **url.pop("OPTIONS", {})}
     if "DB_NAME" in os.environ:
         url["NAME"] = env("DB_NAME")
     if "DATABASE_OWNER_URL" in os.environ:
         owner = env.db("DATABASE_OWNER_URL")
-        return {**common, **url, "OWNER": {"user": owner["USER"], "password": owner["PASSWORD"]}}
+        login = {"user": owner["USER"], "password": owner["PASSWORD"], "options": ""}
+        return {**common, **url, "OPTIONS": options, "OWNER": login}
     # One login owns the tables and steps down to the app role on every ordinary connection.
-    return {**common, **url, "ROLE": APP_ROLE}
+    return {**common, **url, "OPTIONS": options, "ROLE": APP_ROLE, "OWNER": {"options": ""}}
 
 
 DATABASES = {"default": _database()}
@@ -267,7 +277,7 @@ SEND_DEADLINE = env.float("FAIRLEAD_SEND_DEADLINE", default=10.0)
 SEND_LEASE = env.float("FAIRLEAD_SEND_LEASE", default=60.0)
 
 # --- logs -------------------------------------------------------------------------------------
-_shared = [
+_shared: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,

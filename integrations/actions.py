@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 from psycopg.types.json import Jsonb
 
 from integrations.endpoints import Endpoint
@@ -37,7 +38,7 @@ def note_use(endpoint: Endpoint) -> None:
                 " WHERE tenant_id = %s AND id = %s",
                 [to_uuid(endpoint.tenant_id), to_uuid(endpoint.id)],
             )
-    except DatabaseError:
+    except Error:
         _noted.pop(endpoint.id, None)  # the delivery itself is stored; this can wait
 
 
@@ -51,6 +52,14 @@ def sample_rejection(endpoint: Endpoint, delivery: Delivery, *, reason: str) -> 
     _sampled[hour] = _sampled.get(hour, 0) + 1
     try:
         with tenant_context(endpoint.tenant_id), connection.cursor() as cursor:
+            sample: dict[str, Any] = {
+                "tenant": to_uuid(endpoint.tenant_id),
+                "endpoint": to_uuid(endpoint.id),
+                "reason": reason[:40],
+                "body": delivery.body[:SAMPLE_BYTES],
+                "headers": Jsonb(kept_headers(delivery.headers)),
+                "most": SAMPLES_PER_HOUR,
+            }
             cursor.execute(
                 "WITH this AS (SELECT date_trunc('hour', clock_timestamp()) AS hour),"
                 " used AS (SELECT count(*) AS n FROM webhook_rejections AS r, this"
@@ -62,16 +71,9 @@ def sample_rejection(endpoint: Endpoint, delivery: Delivery, *, reason: str) -> 
                 "        this.hour, used.n + 1"
                 " FROM this, used WHERE used.n < %(most)s"
                 " ON CONFLICT DO NOTHING",
-                {
-                    "tenant": to_uuid(endpoint.tenant_id),
-                    "endpoint": to_uuid(endpoint.id),
-                    "reason": reason[:40],
-                    "body": delivery.body[:SAMPLE_BYTES],
-                    "headers": Jsonb(kept_headers(delivery.headers)),
-                    "most": SAMPLES_PER_HOUR,
-                },
+                sample,
             )
-    except DatabaseError:
+    except Error:
         _sampled.pop(hour, None)
 
 

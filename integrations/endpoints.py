@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 
 from integrations.models import hash_token
 from tenants.fields import Secret, decrypt
@@ -79,7 +79,7 @@ def find_endpoint(token: str, *, fresh: bool = False) -> Endpoint | None:
         return known[1]
     try:
         endpoint = _ask(digest)
-    except DatabaseError as error:
+    except Error as error:
         if known and known[1] is not None and age < STALE_S:
             return known[1]
         raise EndpointsUnknown from error

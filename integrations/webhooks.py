@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
-from django.db import DatabaseError
+from django.db import Error
 from django.utils import timezone
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
@@ -47,9 +47,9 @@ class WebhookReceiver(APIView):
     is away. A verified delivery that makes no sense is kept in quarantine: 202.
     """
 
-    authentication_classes: ClassVar[Any] = ()  # the signature, or the token, is the proof
-    permission_classes: ClassVar[Any] = ()
-    parser_classes: ClassVar[Any] = (RawParser,)
+    authentication_classes = ()  # the signature, or the token, is the proof
+    permission_classes = ()
+    parser_classes = (RawParser,)
 
     def post(self, request: Request, provider: str, token: str, attempt: str = "") -> Response:
         try:
@@ -149,7 +149,7 @@ def _prove(
         try:
             if attempt_is_ours(endpoint, hash_token(attempt)):
                 return "token"
-        except DatabaseError as error:
+        except Error as error:
             raise _busy(provider) from error
     sample_rejection(endpoint, delivery, reason=f"signature {state}")
     raise Refusal(401, f"signature {state}")

@@ -9,6 +9,14 @@ class Migration(migrations.Migration):
     operations = [
         run_sql_file(
             __file__,
-            reverse_sql="DELETE FROM tenants WHERE slug = 'platform'; DROP FUNCTION tenants_of(bigint);",
+            reverse_sql="""
+                DROP POLICY tenants_read ON tenants;
+                DROP POLICY tenants_add ON tenants;
+                DROP POLICY tenants_change ON tenants;
+                ALTER TABLE tenants NO FORCE ROW LEVEL SECURITY;
+                ALTER TABLE tenants DISABLE ROW LEVEL SECURITY;
+                DELETE FROM tenants WHERE slug = 'platform';
+                DROP FUNCTION tenants_of(bigint);
+            """,
         )
     ]

@@ -21,3 +21,12 @@ INSERT INTO tenants (id, name, slug, plan, time_zone, legal_start, legal_end, da
                      call_queue_threshold, settings, is_canary)
 VALUES ('00000000-0000-0000-0000-000000000001', 'Platform', 'platform', 'platform', 'UTC', 8, 21, 0,
         100, 75, 100, 50, '{}', false);
+
+-- Tenants are looked up before one is entered, so all may be read; only one's own may be changed.
+ALTER TABLE tenants ENABLE ROW LEVEL SECURITY;
+ALTER TABLE tenants FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenants_read ON tenants FOR SELECT USING (true);
+CREATE POLICY tenants_add ON tenants FOR INSERT WITH CHECK (true);
+CREATE POLICY tenants_change ON tenants FOR UPDATE
+    USING (id = (SELECT nullif(current_setting('app.tenant_id', true), '')::uuid))
+    WITH CHECK (id = (SELECT nullif(current_setting('app.tenant_id', true), '')::uuid));
