@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
-from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
 
 from config import health

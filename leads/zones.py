@@ -10,21 +10,23 @@ from phonenumbers import timezone as phone_zones
 #: More candidates than this (toll-free numbers have dozens) narrow nothing down.
 MOST_ZONES = 6
 
-#: State → its zones; a state that is not here lies in one zone with the default below.
 _EASTERN, _CENTRAL = "America/New_York", "America/Chicago"
 _MOUNTAIN, _PACIFIC = "America/Denver", "America/Los_Angeles"
-STATE_ZONES: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(["CT", "DC", "DE", "GA", "MA", "MD", "ME", "NC", "NH", "NJ", "NY", "OH", "PA", "RI", "SC", "VA", "VT", "WV"], (_EASTERN,)),
-    **dict.fromkeys(["AL", "AR", "IA", "IL", "LA", "MN", "MO", "MS", "OK", "WI"], (_CENTRAL,)),
-    **dict.fromkeys(["CO", "MT", "NM", "UT", "WY"], (_MOUNTAIN,)),
-    **dict.fromkeys(["CA", "WA"], (_PACIFIC,)),
-    **dict.fromkeys(["FL", "IN", "KY", "MI", "TN"], (_EASTERN, _CENTRAL)),
-    **dict.fromkeys(["KS", "ND", "NE", "SD", "TX"], (_CENTRAL, _MOUNTAIN)),
-    **dict.fromkeys(["ID", "NV", "OR"], (_MOUNTAIN, _PACIFIC)),
-    "AZ": ("America/Phoenix",),
-    "AK": ("America/Anchorage",),
-    "HI": ("Pacific/Honolulu",),
-}
+#: State → the zones it lies in.
+STATE_ZONES: dict[str, tuple[str, ...]] = {}
+for _states, _zones in (
+    ("CT DC DE GA MA MD ME NC NH NJ NY OH PA RI SC VA VT WV", (_EASTERN,)),
+    ("AL AR IA IL LA MN MO MS OK WI", (_CENTRAL,)),
+    ("CO MT NM UT WY", (_MOUNTAIN,)),
+    ("CA WA", (_PACIFIC,)),
+    ("FL IN KY MI TN", (_EASTERN, _CENTRAL)),
+    ("KS ND NE SD TX", (_CENTRAL, _MOUNTAIN)),
+    ("ID NV OR", (_MOUNTAIN, _PACIFIC)),
+    ("AZ", ("America/Phoenix",)),
+    ("AK", ("America/Anchorage",)),
+    ("HI", ("Pacific/Honolulu",)),
+):
+    STATE_ZONES.update(dict.fromkeys(_states.split(), _zones))
 
 
 @lru_cache(maxsize=50_000)

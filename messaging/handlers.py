@@ -60,6 +60,10 @@ def file_text(event: MessageReceived, *, source: Source) -> None:
         return
     source.note(f"filed {filed.message_id}, read as {reading.kind}")
     _capture(reading, filed, event)
+    _act_on(reading, filed, event, source)
+
+
+def _act_on(reading: Reading, filed: Filed, event: MessageReceived, source: Source) -> None:
     match reading.kind:
         case "opt_out":
             _stop(event, filed, source)

@@ -36,7 +36,7 @@ class Command(BaseCommand):
         refuse_unsafe_role(connection)
         loops = _loops(options["only"])
         if options["once"]:
-            while any([step() for step, _ in loops.values()]):
+            while sum(step() for step, _ in loops.values()):
                 pass
             return
         stop = threading.Event()
