@@ -89,7 +89,16 @@ def _due() -> list[tuple[str, str]]:
 
 
 def _fire(timer_id: str, lead_id: str) -> int:
-    """Settle one timer: lock the lead, then the timer, look again, and act. 1 when it did."""
+    """Settle one timer: lock, look again, and act; return 1 when it did.
+
+    Conversations before the lead before the timer, as an inbound text locks them.
+    """
+    list(
+        Conversation.objects.select_for_update(no_key=True, of=("self",))
+        .filter(lead_id=lead_id)
+        .order_by("pk")
+        .values_list("pk")
+    )
     lead = Lead.objects.select_for_update(no_key=True).get(pk=lead_id)
     timer = (
         LeadTimer.objects.select_for_update(no_key=True)
