@@ -64,6 +64,22 @@ class Text:
     consent_event_id: str | None = None
 
 
+def send_key_of(kind: str, actor_id: str, given: str) -> str:
+    """Return the unique key of a person's text from the one their form carried.
+
+    Raises:
+        SendRefused: the form carried none, so that a repeat could not be told from a second text.
+    """
+    if not 8 <= len(given) <= 64 or not given.isascii() or not given.isprintable():
+        raise SendRefused("This page is out of date. Reload it, then send.")
+    return f"{kind}:{actor_id}:{given}"
+
+
+def clean_body(body: str) -> str:
+    """Return a typed text as it can be stored and sent: without outer blanks and NUL."""
+    return body.replace("\x00", "").replace("\r\n", "\n").strip()
+
+
 def verdict_for(
     conversation: Conversation, *, body: str, purpose: str, is_automated: bool = False
 ) -> Verdict:
@@ -224,7 +240,7 @@ def send_reply(
         Conversation.DoesNotExist: no such conversation.
     """
     conversation = lock_conversation(conversation_id)
-    key = f"reply:{actor_id}:{send_key}"
+    key = send_key_of("reply", actor_id, send_key)
     known = OutboundMessage.objects.filter(send_key=key).first()
     if known is not None:
         return known
@@ -234,7 +250,7 @@ def send_reply(
         _refuse_stale_view(conversation, base_message_id, actor_id)
     outbound = queue_message(
         conversation,
-        Text(body=body.strip(), purpose="reply", send_key=key, actor_id=actor_id),
+        Text(body=clean_body(body), purpose="reply", send_key=key, actor_id=actor_id),
     )
     _after_own_reply(conversation, actor_id)
     return outbound
@@ -347,9 +363,9 @@ def start_conversation(
     return queue_message(
         conversation,
         Text(
-            body=body.strip(),
+            body=clean_body(body),
             purpose=purpose,
-            send_key=f"first:{actor_id}:{send_key}",
+            send_key=send_key_of("first", actor_id, send_key),
             actor_id=actor_id,
         ),
     )
