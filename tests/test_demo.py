@@ -9,8 +9,10 @@ import sys
 import threading
 import time
 from collections import Counter
+from datetime import datetime
 from io import StringIO
 from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 import httpx
 import psutil
@@ -22,6 +24,7 @@ from django.db import connection
 from campaigns.demo import info
 from campaigns.demo.build import CARRIER, build_demo
 from campaigns.demo.cast import COMPANIES, PASSWORD
+from campaigns.demo.history import Tale
 from campaigns.demo.link import link_all
 from campaigns.demo.people import make_people
 from campaigns.demo.stories import LEADS_PER_TENANT, STORIES
@@ -100,6 +103,19 @@ def test_leads_stand_where_their_stories_left_them(demo):
             for older, newer in pairwise(texts):
                 if older.conversation_id == newer.conversation_id:
                     assert older.occurred_at < newer.occurred_at
+
+
+@pytest.mark.parametrize("hour", range(0, 24, 3))
+def test_steps_of_a_story_keep_their_order_at_any_hour_of_the_day(hour):
+    zone = ZoneInfo("America/Chicago")
+    now = datetime(2026, 11, 3, hour, 10, tzinfo=zone)
+    for story in STORIES:
+        steps = sorted({step.hours for step in (*story.texts, *story.moves)}, reverse=True)
+        for turn in range(story.count):
+            tale = Tale(story=story, person=None, turn=turn, now=now, zone=zone)
+            moments = [tale.at(hours) for hours in steps]
+            assert moments == sorted(moments), story.name
+            assert all(moment <= now for moment in moments), story.name
 
 
 def test_people_are_made_up_and_all_different():

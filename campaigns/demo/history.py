@@ -8,6 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.db.models import Model
 
@@ -39,6 +40,10 @@ ORDER = (
     Conversation, Message, Notification, CallItem,
 )  # fmt: skip
 CONSENT_KINDS = {"opted_out": "opt_out", "held": "hold"}
+#: Steps younger than this are told as of today, whatever the clock says.
+RECENT_HOURS = 8
+WORK_BEGINS = timedelta(hours=9)
+WORKING_PART = 10 / 24
 #: Younger texts that wait are unread for everybody on the stage.
 UNREAD_HOURS = 8
 
@@ -105,10 +110,10 @@ def build_history(
     people = make_people(LEADS_PER_TENANT, seed=company.slug, first_ending=company.first_ending)
     # Stories are dealt over all endings, so that every handset script meets every story.
     builder.chance.shuffle(people)
-    told = 0
+    told, zone = 0, ZoneInfo(company.time_zone)
     for story in STORIES:
         for turn in range(story.count):
-            tell(builder, Tale(story=story, person=people[told], turn=turn, now=now))
+            tell(builder, Tale(story=story, person=people[told], turn=turn, now=now, zone=zone))
             told += 1
     builder.write()
     return told
@@ -122,11 +127,24 @@ class Tale:
     person: Person
     turn: int
     now: datetime
+    zone: ZoneInfo
 
     def at(self, hours: float) -> datetime:
-        """The moment of a step: a little earlier with each turn, the order of steps kept."""
-        stretch = 1.0 if "minutes" in self.story.name else 1 + self.turn * 0.045
-        return self.now - timedelta(hours=hours * stretch)
+        """The moment of a step: earlier with each turn, the order of steps kept.
+
+        What waits since today is spread from minutes to hours; days before today are pressed
+        into working hours, since nobody answers at three in the morning.
+        """
+        if self.story.is_exact:
+            return self.now - timedelta(hours=hours)
+        if hours < RECENT_HOURS:
+            return self.now - timedelta(hours=hours * (0.15 + 0.35 * self.turn))
+        moment = self.now - timedelta(hours=hours * (1 + 0.045 * self.turn))
+        local = moment.astimezone(self.zone)
+        if local.date() == self.now.astimezone(self.zone).date():
+            return moment
+        midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
+        return midnight + WORK_BEGINS + (local - midnight) * WORKING_PART
 
 
 def tell(builder: Builder, tale: Tale) -> None:

@@ -89,6 +89,7 @@ class Story:
     gives_mobile: bool = False
     wrong_number: bool = False
     band: int = 1
+    is_exact: bool = False  # hours are not varied from lead to lead
 
 
 def _touched(hours: float) -> Moved:
@@ -138,6 +139,7 @@ STORIES = (
     Story(
         name="touched, a week ago in minutes",
         count=2,
+        is_exact=True,
         texts=(_opener(167.85),),
         moves=(_touched(167.85),),
         timers=("7D", "14D"),
@@ -274,17 +276,17 @@ STORIES = (
         texts=(
             _opener(90),
             Said(
-                hours=6,
+                hours=29,
                 theirs=("Sure, use {email} and my cell {mobile}",),
                 reading="positive",
             ),
-            Said(hours=5.4, key="book", by_agent=True),
+            Said(hours=28, key="book", by_agent=True),
         ),
         moves=(
             _touched(90),
-            _replied(6),
-            Moved(hours=6, kind="email_captured", to="email_captured"),
-            Moved(hours=6, kind="gold"),
+            _replied(29),
+            Moved(hours=29, kind="email_captured", to="email_captured"),
+            Moved(hours=29, kind="gold"),
         ),
     ),
     Story(
@@ -348,7 +350,11 @@ STORIES = (
         consent="held",
         texts=(
             _opener(40),
-            Said(hours=2.5, theirs=("Take me off your list?",), reading="hold"),
+            Said(
+                hours=2.5,
+                theirs=("Take me off your list?", "Who gave you my number, quit it"),
+                reading="hold",
+            ),
         ),
         moves=(_touched(40), _replied(2.5), Moved(hours=2.5, kind="hold")),
     ),
