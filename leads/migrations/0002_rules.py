@@ -17,6 +17,7 @@ class Migration(migrations.Migration):
                     lead_cancel_timers, consent_base, consent_apply, consent_guard,
                     tenants_with_timers;
                 DELETE FROM lead_transitions;
+                GRANT INSERT, UPDATE, DELETE ON lead_transitions TO fairlead_app;
             """,
         )
     ]

@@ -32,6 +32,8 @@ FROM (
 ) AS moves;
 INSERT INTO lead_transitions (from_state, to_state, version)
 SELECT DISTINCT from_state, 'suppressed', 1 FROM lead_transitions WHERE from_state <> 'suppressed';
+-- The machine is every tenant's: a migration changes it, nothing that runs as the app.
+REVOKE INSERT, UPDATE, DELETE ON lead_transitions FROM fairlead_app;
 
 -- The state of a lead is that of its newest event: the event carries it over, and nothing else may.
 CREATE FUNCTION lead_follows_event() RETURNS trigger
