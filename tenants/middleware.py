@@ -19,7 +19,7 @@ GetResponse = Callable[[HttpRequest], HttpResponse]
 #: Doors that open their own short transactions.
 OWN_TRANSACTIONS = ("/hooks/", "/live/", "/healthz", "/readyz", "/static/")
 
-_TENANT_PATH = re.compile(r"^/t/(?P<slug>[a-z0-9-]+)/")
+_TENANT_PATH = re.compile(r"^/t/(?P<slug>[-a-zA-Z0-9_]+)/")
 
 logger = structlog.get_logger(__name__)
 
