@@ -66,9 +66,8 @@ def unread(request: HttpRequest, slug: str, conv: str, part: bool = False) -> Ht
 @door("reply")
 def draft(request: HttpRequest, slug: str, conv: str) -> HttpResponse:
     """Keep what is typed; 204."""
-    body = request.POST.get("body")
-    if body is None:
-        body = _form_of(request).get("body", "")
+    form = _form_of(request) if request.method == "PUT" else request.POST
+    body = form.get("body", "")
     try:
         actions.save_draft(conversation_id=conv, actor_id=actor_id(request), body=body)
     except (Conversation.DoesNotExist, ValidationError, ValueError) as error:
