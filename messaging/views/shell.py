@@ -45,6 +45,13 @@ class Bell:
     role: str = ""
     sound: str = "off"
     desktop: bool = False
+    newest: int = 0  # of my unread, in milliseconds: a page rings when it grows
+    rang_at: datetime | None = None
+
+    @property
+    def rang_ms(self) -> int:
+        """Milliseconds since 1970 of the newest unread: a page rings when it grows."""
+        return int(self.rang_at.timestamp() * 1000) if self.rang_at else 0
 
     @property
     def icon(self) -> str:
@@ -65,7 +72,13 @@ SELECT s.key, s.label, s.short_label, s.sla_minutes,
             WHERE n.tenant_id = s.tenant_id AND n.actor_id = m.actor_id AND n.stage = s.key
               AND n.read_at IS NULL
             LIMIT %(cap)s) AS unread),
+       (SELECT max(n.updated_at) FROM notifications n
+        WHERE n.tenant_id = s.tenant_id AND n.actor_id = m.actor_id AND n.stage = s.key
+          AND n.read_at IS NULL),
        w.n, w.oldest,
+       (SELECT max(n.updated_at) FROM notifications n
+        WHERE n.tenant_id = s.tenant_id AND n.actor_id = m.actor_id AND n.stage = s.key
+          AND n.read_at IS NULL),
        (SELECT max(seq) FROM live_events e WHERE e.tenant_id = s.tenant_id)
 FROM stages s
 LEFT JOIN stage_memberships m
@@ -127,7 +140,7 @@ def bare_bells(slug: str) -> list[Bell]:
 
 
 def _bell(slug: str, row: tuple[Any, ...]) -> Bell:
-    key, label, short, sla, role, sound, desktop, muted, unread, waiting, oldest, _ = row
+    key, label, short, sla, role, sound, desktop, muted, unread, rang, waiting, oldest, _ = row
     return Bell(
         key=key,
         label=label,
@@ -137,8 +150,10 @@ def _bell(slug: str, row: tuple[Any, ...]) -> Bell:
         role=role or "",
         sound=sound or "off",
         desktop=bool(desktop),
+        rang_at=rang,
         muted=muted,
         unread=unread,
         waiting=waiting,
         oldest=oldest,
+        newest=int(newest.timestamp() * 1000) if newest else 0,
     )

@@ -50,7 +50,7 @@
     const [single, part] = LIMITS[encoding];
     const room = segments > 1 ? segments * part : single;
     let words = `${units} of ${room}, ${segments} ${segments === 1 ? "segment" : "segments"}, ${encoding}`;
-    if (odd) words += ` because of \u201c${odd}\u201d`;
+    if (odd) words += ` because of ${odd}`;
     if (over) words += `. At most ${most} segments can be sent.`;
     line.textContent = words;
     offer(form, odd && rules.count(rules.toGsm(field.value)).encoding === "GSM-7");
@@ -65,7 +65,7 @@
   const save = (form, keepalive = false) => {
     clearTimeout(timer);
     const field = text(form);
-    if (!field || form.dataset.sending || saved.get(form) === field.value) return;
+    if (!field || !form.dataset.draftUrl || form.dataset.sending || saved.get(form) === field.value) return;
     saved.set(form, field.value);
     fetch(form.dataset.draftUrl, {
       method: "PUT",

@@ -15,8 +15,9 @@
     if (!rows.length) return;
     const at = rows.indexOf(document.activeElement);
     const current = rows.findIndex((row) => row.hasAttribute("aria-current"));
-    const from = at >= 0 ? at : current;
-    const to = from < 0 ? 0 : Math.min(Math.max(from + by, 0), rows.length - 1);
+    // Before anything is open or focused one stands at the first row.
+    const from = at >= 0 ? at : Math.max(current, 0);
+    const to = Math.min(Math.max(from + by, 0), rows.length - 1);
     rows[to].focus({ preventScroll: true });
     rows[to].scrollIntoView({ block: "nearest" });
   };
@@ -41,6 +42,7 @@
     if (event.key === "j") step(1);
     else if (event.key === "k") step(-1);
     else if (event.key === "o" && target.matches("#rows a.row__link")) target.click();
+    else if (event.key === "Enter" && target === body && !pane()) links()[0]?.click();
     else return;
     event.preventDefault();
   });

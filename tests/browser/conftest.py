@@ -33,13 +33,16 @@ document.addEventListener("securitypolicyviolation", (event) => console.error(
 Agent = Callable[..., Page]
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put browser tests last: Playwright's loop runs in this thread from the first one on."""
     here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.browser)
-            if os.environ.get("NO_BROWSER") == "1":
-                item.add_marker(pytest.mark.skip(reason="NO_BROWSER=1"))
+    ours = [item for item in items if here in item.path.parents]
+    for item in ours:
+        item.add_marker(pytest.mark.browser)
+        if os.environ.get("NO_BROWSER") == "1":
+            item.add_marker(pytest.mark.skip(reason="NO_BROWSER=1"))
+    items[:] = [item for item in items if item not in ours] + ours
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +53,7 @@ def database(django_db_setup, django_db_blocker) -> Iterator[str]:
         wanted = connection.creation._get_test_db_name()
         made = []
         if connection.settings_dict["NAME"] != wanted:
-            made = setup_databases(verbosity=0, interactive=False)
+            made = setup_databases(0, interactive=False, aliases=["default"], serialized_aliases=[])
         yield wanted
         connections.close_all()
         if made:
@@ -96,7 +99,7 @@ def world(server: Web, drain: Process) -> World:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def browser(database: str) -> Iterator[Browser]:
     with sync_playwright() as playwright:
         found = shutil.which("chromium") or shutil.which("chromium-browser")
         flags = ["--disable-dev-shm-usage", "--disable-gpu"]
@@ -109,6 +112,8 @@ def browser() -> Iterator[Browser]:
                 pytrace=False,
             )
         yield running
+        # Django sees Playwright's loop and keeps connections of its own for it.
+        connections.close_all()
         running.close()
 
 

@@ -120,7 +120,7 @@ def test_a_stream_begins_where_the_page_was_rendered(world, ann):
     with stream(world, ann, poll["cursor"]) as (_, hints, _):
         wait_for(lambda: any(told["k"] == "conv" for _, told in hints))
 
-    assert [seq for seq, told in hints if told["k"] == "conv"][0] > poll["cursor"]
+    assert next(seq for seq, told in hints if told["k"] == "conv") > poll["cursor"]
 
 
 def test_streams_hold_one_database_connection_together(world, ann):

@@ -91,6 +91,7 @@ class World:
                 lead=lead, phone_number=self.number, our_number=self.number.number,
                 their_number=phone, stage=stage, last_snippet="Hi, is the house for sale?",
                 waiting_since=now - waiting if waiting is not None else None,
+                last_inbound_at=now - waiting if waiting is not None else None,
             )  # fmt: skip
             self.write(conversation, "Hi, this is Cathy. Is the house for sale?", direction="out")
             if waiting is not None:
