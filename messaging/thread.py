@@ -20,24 +20,21 @@ GROUP = timedelta(minutes=3)
 #: Kinds of lead events that a thread and a timeline tell in words of their own.
 FACTS = {
     "created": "Lead created",
-    "touched": "First text sent",
     "first_text": "First text sent",
-    "inbound": "Replied",
-    "timer_armed": "Timer started",
-    "timer_cancelled": "Timer stopped",
     "timer_fired": "Silence timer ran out",
     "email_captured": "E-mail address captured",
     "mobile_captured": "Mobile number captured",
-    "label_added": "Label added",
     "gold": "GOLD: e-mail and mobile known",
     "opt_out": "Opted out",
+    "opted_out": "Opted out",
     "opt_in": "Opted in again",
+    "opted_in": "Opted in again",
     "hold": "On hold: looks like a refusal",
     "release": "Hold released",
     "wrong_number": "Wrong number",
-    "stage_changed": "Moved to another inbox",
-    "call_queued": "Put into the call queue",
-    "merged": "Merged with another lead",
+    "wants_call": "Wants a call",
+    "high_intent": "High intent",
+    "text_refused": "An automatic text was not sent",
 }
 
 

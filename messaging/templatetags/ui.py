@@ -37,6 +37,14 @@ def chip(state: str) -> SafeString:
 
 
 @register.simple_tag
+def reading_chip(reading: str, words: Mapping[str, str]) -> SafeString | str:
+    """Say how an inbound text was read, where that matters."""
+    if reading not in words:
+        return ""
+    return format_html('<span class="chip chip--outline">{}</span>', words[reading])
+
+
+@register.simple_tag
 def stage_label(key: str, labels: Mapping[str, str]) -> str:
     """Say a stage by its label."""
     return labels.get(key, key)
@@ -83,7 +91,7 @@ def when(moment: datetime | None, style: str = "short") -> SafeString | str:
 
     Args:
         moment: or None, which draws nothing.
-        style: ``short``, ``clock``, ``ago`` or ``full``.
+        style: ``short``, ``clock``, ``moment`` (both), ``ago`` or ``full``.
     """
     if moment is None:
         return ""
@@ -93,6 +101,9 @@ def when(moment: datetime | None, style: str = "short") -> SafeString | str:
             text = clock(timezone.localtime(moment))
         case "ago":
             text = span((timezone.now() - moment).total_seconds())
+        case "moment":
+            day, hour = short(moment), clock(timezone.localtime(moment))
+            text = day if day == hour else f"{day}, {hour}"
         case "full":
             text = absolute(moment)
         case _:
@@ -124,6 +135,16 @@ def phone(number: str) -> str:
     if len(number) == 12 and number.startswith("+1") and number[1:].isdigit():
         return f"+1\u00a0{number[2:5]}\u00a0{number[5:8]}\u00a0{number[8:]}"
     return number
+
+
+#: How a choice came in → words.
+SOURCES = {"texting": "By text", "carrier": "Told by the carrier", "manual": "By hand"}
+
+
+@register.filter
+def how(source: str | None) -> str:
+    """Say how a choice of consent came in."""
+    return SOURCES.get(source or "", (source or "").capitalize())
 
 
 @register.filter

@@ -10,18 +10,12 @@ from zoneinfo import ZoneInfo
 from django.urls import reverse
 from django.utils import timezone
 
+from leads.models import Lead
 from messaging.models import Conversation
-from messaging.templatetags.ui import absolute, clock, phone
+from messaging.templatetags.ui import absolute, clock, how, phone
 from messaging.verdict import Facts, Verdict, decide, zones_of
 from messaging.views.shell import Bell
 from tenants.models import Tenant
-
-#: How a choice came in → words for the banner.
-SOURCES = {
-    "texting": "by text",
-    "carrier": "reported by the carrier",
-    "manual": "recorded by hand",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +74,23 @@ def gate_of(conversation: Conversation, *, may_reply: bool, bell: Bell, tenant: 
     return Gate(mode="open", hold=held, send_at=_send_at(verdict))
 
 
+def first_text_at(lead: Lead, address: str, tenant: Tenant) -> str:
+    """Say when a first text to *address* would go: empty for now, else a clock."""
+    zones = zones_of(lead.time_zone, lead.region, address)
+    return _send_at(
+        decide(
+            Facts(
+                at=timezone.now(),
+                purpose="first_text",
+                is_automated=False,
+                zones=zones,
+                tenant_zone=tenant.time_zone,
+                legal_hours=(tenant.legal_start, tenant.legal_end),
+            )
+        )
+    )
+
+
 def _facts(conversation: Conversation, tenant: Tenant) -> Facts:
     lead, line = conversation.lead, conversation.phone_number
     return Facts(
@@ -122,7 +133,6 @@ def _is_wrong(conversation: Conversation) -> bool:
 
 
 def _how(consent: dict[str, Any]) -> str:
-    how = SOURCES.get(consent["source"], f"by {consent['source']}")
     keyword = f" “{consent['keyword']}”" if consent["keyword"] else ""
     when = absolute(datetime.fromisoformat(consent["at"])) if consent["at"] else ""
-    return f"Since {when}, {how}{keyword}"
+    return f"Since {when}, {how(consent['source']).lower()}{keyword}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
@@ -19,7 +19,7 @@ from messaging.models import Conversation, Message, StageMembership
 from messaging.views.access import door
 from messaging.views.shell import CAP, counted
 from tenants.context import tenant_context
-from tenants.models import memberships_of
+from tenants.models import User, memberships_of
 from tenants.ulids import to_uuid
 
 
@@ -41,39 +41,23 @@ class Today:
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """A mark of a chart, placed in its viewBox."""
+    """A mark of a chart: its number, and its length in percent of the longest."""
 
     label: str
     value: int
-    x: float
-    y: float
-    width: float
-    height: float
-    late: bool = False
+    length: int
 
     @property
-    def middle(self) -> float:
-        return self.x + self.width / 2
-
-    @property
-    def text_y(self) -> float:
-        return self.y + 13
-
-    @property
-    def label_y(self) -> float:
-        return self.y - 4
-
-    @property
-    def ticked(self) -> bool:
-        """Tell whether the axis names this hour."""
-        return int(self.label) % 3 == 0
+    def top(self) -> int:
+        """Where a standing bar begins, counted from above."""
+        return 100 - self.length
 
 
 @require_GET
 @login_required
 def landing(request: HttpRequest) -> HttpResponse:
     """Redirect to where a person's work is: their first inbox, or Home for operators."""
-    mine = memberships_of(request.user.pk)
+    mine = memberships_of(cast(User, request.user).pk)
     if len(mine) == 1 and mine[0].role != "agent":
         return redirect("messaging:home", mine[0].slug)
     if len(mine) == 1:
@@ -103,8 +87,8 @@ def home(request: HttpRequest, slug: str) -> HttpResponse:
         "oldest": oldest,
         "oldest_bell": next((bell for bell in bells if bell.oldest == oldest), None),
         "late": {bell.key for bell in bells if bell.oldest and now - bell.oldest > bell.sla},
-        "stage_bars": _stage_bars(bells, now),
-        "hour_bars": _hour_bars(today.hours),
+        "stages": list(zip(bells, bars([(one.key, one.waiting) for one in bells]), strict=True)),
+        "hours": bars([(f"{hour:02d}", count) for hour, count in today.hours]),
         "day": timezone.localdate(),
     }
     return render(request, "messaging/home.html", context)
@@ -199,34 +183,9 @@ def first_id(moment: datetime) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def _stage_bars(bells: list[Any], now: datetime) -> list[Bar]:
-    """Lay out one bar per stage in a drawing 640 wide, 34 per row, names left of 112."""
-    most = max((bell.waiting for bell in bells), default=0) or 1
+def bars(values: list[tuple[str, int]]) -> list[Bar]:
+    """Draw named numbers against the largest of them; zero has no length."""
+    most = max((value for _, value in values), default=0) or 1
     return [
-        Bar(
-            label=bell.label,
-            value=bell.waiting,
-            x=128,
-            y=row * 34 + 8,
-            width=round(460 * bell.waiting / most, 1),
-            height=18,
-            late=bool(bell.oldest and now - bell.oldest > bell.sla),
-        )
-        for row, bell in enumerate(bells)
-    ]
-
-
-def _hour_bars(hours: list[tuple[int, int]]) -> list[Bar]:
-    """Lay out 24 bars in a drawing 648 by 120, zero at 96."""
-    most = max((count for _, count in hours), default=0) or 1
-    return [
-        Bar(
-            label=f"{hour:02d}",
-            value=count,
-            x=hour * 27 + 4,
-            y=round(96 - 80 * count / most, 1),
-            width=19,
-            height=round(80 * count / most, 1),
-        )
-        for hour, count in hours
+        Bar(label=label, value=value, length=round(100 * value / most)) for label, value in values
     ]

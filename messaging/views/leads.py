@@ -15,11 +15,12 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from leads.models import ContactPoint, Lead, LeadEvent
+from leads.models import Consent, ContactPoint, Lead, LeadEvent, Stage
 from messaging import thread
 from messaging.models import Conversation, Message, PhoneNumber
 from messaging.views.access import door, found
 from messaging.views.actions import move
+from messaging.views.gate import first_text_at
 from messaging.views.pane import (
     about_lead,
     lead_context,
@@ -122,11 +123,20 @@ def lead_page(request: HttpRequest, one: Lead, **more: Any) -> dict[str, Any]:
         .order_by("-last_message_at", "-id")[:20]
     )
     panels = lead_context(one, one)
+    phones = [p for p in panels["points"] if p["kind"] == "phone"]
+    out = _opted_out([p["value"] for p in phones])
+    usable = [p for p in phones if not p["wrong"] and p["value"] not in out]
+    tenant = request.tenant  # type: ignore[attr-defined]
     return {
         "tenant_slug": slug,
         "me": actor,
         "lead": one,
-        "phones": [p for p in panels["points"] if p["kind"] == "phone" and not p["wrong"]],
+        "phones": usable,
+        "opted_out": [p for p in phones if p["value"] in out],
+        "send_at": first_text_at(one, usable[0]["value"], tenant) if usable else "",
+        "stage_worker_id": Stage.objects.filter(key=one.stage)
+        .values_list("worker_id", flat=True)
+        .first(),
         "lead_clock": clock,
         "lead_zone": zone,
         "stage_label": labels.get(one.stage, one.stage),
@@ -142,10 +152,15 @@ def lead_page(request: HttpRequest, one: Lead, **more: Any) -> dict[str, Any]:
             "text": reverse("messaging:lead-text", args=[slug, one.pk]),
         },
         "send_key": new_send_key(),
-        "max_segments": most_segments(request.tenant),  # type: ignore[attr-defined]
+        "max_segments": most_segments(tenant),
         **panels,
         **more,
     }
+
+
+def _opted_out(addresses: list[str]) -> set[str]:
+    rows = Consent.objects.filter(channel="sms", scope="", state="opted_out", address__in=addresses)
+    return set(rows.values_list("address", flat=True))
 
 
 def timeline(one: Lead) -> list[dict[str, Any]]:

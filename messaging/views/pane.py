@@ -29,7 +29,15 @@ from tenants.models import Actor, Tenant
 from tenants.ulids import new_id, to_text
 
 #: How an inbound was read, where a thread says so.
-READINGS = {"opt_out", "hold", "wrong_number", "wants_call", "help", "opt_in"}
+READINGS = {
+    "opt_out": "Opt-out",
+    "opt_in": "Opt-in",
+    "hold": "Looks like a refusal",
+    "wrong_number": "Wrong number",
+    "wants_call": "Wants a call",
+    "not_interested": "Not interested",
+    "help": "Help",
+}
 
 #: Steps a person takes most, as buttons: state, word, icon, key.
 SHORTCUTS = (
@@ -110,13 +118,13 @@ def about_lead(ref: str) -> dict[str, Any]:
                 )
             )
         ),
-        "timers": ArraySubquery(
+        "live_timers": ArraySubquery(
             timers.order_by("fire_at").values(json=JSONObject(kind="kind", fire_at="fire_at"))
         ),
         "moves": ArraySubquery(
             moves.order_by("seq").values(json=JSONObject(state="to_state", at="at"))
         ),
-        "labels": ArraySubquery(
+        "label_words": ArraySubquery(
             labels.values(json=JSONObject(name="label__name", color="label__color"))
         ),
     }
@@ -201,11 +209,11 @@ def lead_context(lead: Any, holder: Any) -> dict[str, Any]:
     """Return what panels say of a lead; *holder* carries the annotations of ``about_lead``."""
     legal = next_states(lead.state)
     return {
-        "labels": holder.labels,
+        "labels": holder.label_words,
         "points": [_point(point) for point in holder.points],
         "timers": [
             {"label": LeadTimer.KINDS[timer["kind"]], "fire_at": _when(timer["fire_at"])}
-            for timer in holder.timers
+            for timer in holder.live_timers
         ],
         "ladder": ladder_of(lead.state, holder.moves),
         "address": ", ".join(

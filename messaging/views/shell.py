@@ -45,7 +45,6 @@ class Bell:
     role: str = ""
     sound: str = "off"
     desktop: bool = False
-    newest: int = 0  # of my unread, in milliseconds: a page rings when it grows
     rang_at: datetime | None = None
 
     @property
@@ -76,9 +75,6 @@ SELECT s.key, s.label, s.short_label, s.sla_minutes,
         WHERE n.tenant_id = s.tenant_id AND n.actor_id = m.actor_id AND n.stage = s.key
           AND n.read_at IS NULL),
        w.n, w.oldest,
-       (SELECT max(n.updated_at) FROM notifications n
-        WHERE n.tenant_id = s.tenant_id AND n.actor_id = m.actor_id AND n.stage = s.key
-          AND n.read_at IS NULL),
        (SELECT max(seq) FROM live_events e WHERE e.tenant_id = s.tenant_id)
 FROM stages s
 LEFT JOIN stage_memberships m
@@ -155,5 +151,4 @@ def _bell(slug: str, row: tuple[Any, ...]) -> Bell:
         unread=unread,
         waiting=waiting,
         oldest=oldest,
-        newest=int(newest.timestamp() * 1000) if newest else 0,
     )

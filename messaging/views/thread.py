@@ -35,7 +35,8 @@ def since(request: HttpRequest, slug: str, conv: str, message: str) -> HttpRespo
     """
     actor = request.actor  # type: ignore[attr-defined]
     conversation = found(conversations_for_pane(actor), conv)
-    after = "" if message == "start" else message
+    mine = Message.objects.filter(conversation=conversation)
+    after = "" if message == "start" else found(mine, message).pk
     news = threads.since(conversation, after, number(request.GET.get("e")))
     context = pane_context(request, conversation, bells=counted(request)[0])
     newest = news.newest.pk if news.newest else ""
