@@ -1,0 +1,285 @@
+"""Every address of a tenant's pages, asked with another tenant's ids: 404, and not a word of it."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from django.urls import NoReverseMatch, URLPattern, reverse
+from django.utils import timezone
+
+from leads.actions import Choice, add_contact_point, arm_timer
+from leads.models import ContactPoint, LeadEvent, Stage
+from messaging import urls as pages
+from messaging.actions.consent import opt_out
+from messaging.models import Conversation, Message, Notification, OutboundMessage
+from tenants.ulids import new_id
+
+pytestmark = pytest.mark.django_db
+
+#: A word that stands in every row of the other tenant, and so must never be answered.
+CANARY = "ZANZIBAR"
+FOREIGN_NUMBER = "+13125550177"
+
+#: Ids that name nothing: another kind, an alias letter, too long, too large, bytes that hurt.
+GARBAGE = (
+    "x",
+    "0",
+    "-1",
+    "conv_",
+    "lead_01ARZ3NDEKTSV4RRFFQ69G5FAO",
+    "conv_8ZZZZZZZZZZZZZZZZZZZZZZZZZ",
+    "00000000-0000-0000-0000-000000000000",
+    "' OR 1=1 --",
+    "../../etc",
+    "a" * 300,
+    "\u0000",
+    "\u017f" * 26,
+    "\U0001f600",
+    "None",
+)
+
+#: Pages that look a phone number up: an unknown one is no error, but must tell nothing.
+LOOK_UPS = {"optout"}
+
+NAMES = sorted(
+    {pattern.name for pattern in pages.urlpatterns if isinstance(pattern, URLPattern)} - {None}
+)
+
+
+def parameters_of(name):
+    pattern = next(p for p in pages.urlpatterns if p.name == name)
+    return sorted(set(pattern.pattern.converters) - {"slug"})
+
+
+def address_of(name, slug, values):
+    try:
+        for namespace in ("messaging:", ""):
+            try:
+                return reverse(f"{namespace}{name}", kwargs={"slug": slug, **values})
+            except NoReverseMatch as error:
+                if "not a registered namespace" not in str(error):
+                    raise
+    except NoReverseMatch:
+        return None  # the converter itself refuses the value
+    return None
+
+
+@pytest.fixture
+def foreign(other_office):
+    """Rows of a second tenant, of every kind, all with the canary in them."""
+    message = other_office.receive(f"call me, {CANARY}@example.com", theirs=FOREIGN_NUMBER)
+    with other_office.inside():
+        lead = message.lead
+        lead.full_name = f"{CANARY} Smith"
+        lead.save(update_fields=["full_name"])
+        add_contact_point(lead.pk, kind="phone", value="+13125550178", source=CANARY)
+        arm_timer(lead.pk, kind="CALLBACK", days=1)
+        opt_out(Choice(address=FOREIGN_NUMBER, kind="opt_out", reason=CANARY))
+        stage = Stage.objects.create(
+            key="zanzibar", label=CANARY, short_label=CANARY, position=90, sla_minutes=5
+        )
+        return {
+            "conv": Conversation.objects.get().pk,
+            "message": message.pk,
+            "lead_id": lead.pk,
+            "stage": stage.key,
+            "address": FOREIGN_NUMBER,
+            "contact_point": ContactPoint.objects.filter(kind="phone").first().pk,
+            "phone_number": other_office.number.pk,
+            "event": LeadEvent.objects.first().pk,
+            "actor": other_office.agent.pk,
+            "note": Notification.objects.first().pk,
+        }
+
+
+@pytest.fixture
+def own(office):
+    message = office.receive("hello there")
+    with office.inside():
+        return {
+            "conv": message.conversation_id,
+            "message": message.pk,
+            "lead_id": message.lead_id,
+            "stage": "initial_message",
+            "address": message.sender,
+            "anything": message.pk,
+        }
+
+
+def ask(client, method, address):
+    """Follow what only points elsewhere: the page behind it must not exist."""
+    answer = getattr(client, method)(address)
+    if "/go/" in address and answer.status_code == 302 and "/login/" not in answer["Location"]:
+        return client.get(answer["Location"])
+    return answer
+
+
+def walk(office, own, bad):
+    """Yield (name, address) where at least one parameter is bad and the others are good."""
+    for name in NAMES:
+        parameters = parameters_of(name)
+        if not parameters:
+            continue
+        for places in product((False, True), repeat=len(parameters)):
+            if not any(places):
+                continue
+            for value in bad:
+                values = {
+                    parameter: value if is_bad else own[parameter]
+                    for parameter, is_bad in zip(parameters, places, strict=True)
+                }
+                address = address_of(name, office.tenant.slug, values)
+                if address is not None:
+                    yield name, address
+
+
+def test_every_page_is_walked():
+    assert len(NAMES) > 40
+    assert {p for name in NAMES for p in parameters_of(name)} <= {
+        "address",
+        "anything",
+        "conv",
+        "lead_id",
+        "message",
+        "stage",
+    }
+
+
+def test_rows_of_another_tenant_do_not_exist(office, own, foreign, login):
+    client = login(office)
+    asked = 0
+    for name, address in walk(office, own, foreign.values()):
+        for method in ("get", "post"):
+            answer = ask(client, method, address)
+            asked += 1
+            if name in LOOK_UPS and answer.status_code == 200:
+                assert method == "get", address
+            else:
+                assert answer.status_code in (404, 405), (method, address, answer.status_code)
+            assert CANARY not in answer.content.decode(), address
+    assert asked > 300
+
+
+def test_garbage_is_404_and_never_an_error(office, own, login):
+    client = login(office)
+    for name, address in walk(office, own, GARBAGE):
+        for method in ("get", "post"):
+            answer = ask(client, method, address)
+            if name in LOOK_UPS and answer.status_code == 200:
+                continue
+            assert answer.status_code in (404, 405), (method, address, answer.status_code)
+
+
+def test_ids_of_the_right_tenant_and_the_wrong_kind_are_404(office, own, login):
+    client = login(office)
+    with office.inside():
+        wrong = {
+            "conv": own["lead_id"],
+            "message": own["conv"],
+            "lead_id": own["conv"],
+            "stage": "conv",
+            "address": own["conv"],
+            "anything": new_id("msg"),
+        }
+    for name in NAMES:
+        for parameter in parameters_of(name):
+            values = {p: own[p] for p in parameters_of(name)} | {parameter: wrong[parameter]}
+            address = address_of(name, office.tenant.slug, values)
+            if address is None:
+                continue
+            for method in ("get", "post"):
+                answer = ask(client, method, address)
+                if name in LOOK_UPS and answer.status_code == 200:
+                    continue
+                assert answer.status_code in (404, 405), (method, address, answer.status_code)
+
+
+def every_page(slug, values):
+    for name in NAMES:
+        address = address_of(name, slug, {p: values[p] for p in parameters_of(name)})
+        assert address is not None, name
+        yield name, address
+
+
+@pytest.mark.parametrize("slug", ["prairie", "nobody", "HARBOR", "har_bor", "platform"])
+def test_tenants_of_others_do_not_exist(office, foreign, login, slug):
+    client = login(office)
+    for _, address in every_page(slug, {**foreign, "anything": foreign["message"]}):
+        for method in ("get", "post"):
+            answer = ask(client, method, address)
+            assert answer.status_code in (404, 405), (method, address, answer.status_code)
+            assert CANARY not in answer.content.decode()
+
+
+def test_strangers_are_sent_to_log_in(office, own, client):
+    for _, address in every_page(office.tenant.slug, own):
+        for method in ("get", "post"):
+            answer = ask(client, method, address)
+            assert answer.status_code in (302, 401, 405), (method, address, answer.status_code)
+            if answer.status_code == 302:
+                assert answer["Location"].startswith("/login/?next="), address
+
+
+def test_a_colleague_who_left_sees_nothing_any_more(office, own, login):
+    client = login(office)
+    with office.inside():
+        office.agent.is_active = False
+        office.agent.save()
+
+    answer = client.get(f"/t/{office.tenant.slug}/inbox/initial_message/")
+
+    assert answer.status_code == 404
+
+
+def test_a_platform_visit_ends(office, own, login):
+    client = login(office)
+    with office.inside():
+        office.agent.expires_at = timezone.now()
+        office.agent.save()
+
+    assert client.get(f"/t/{office.tenant.slug}/").status_code == 404
+
+
+def test_foreign_ids_in_a_form_change_nothing(office, own, foreign, login, other_office):
+    """Whatever field takes an id: a contact point, a number of ours, a person, a stage."""
+    client = login(office)
+    slug = office.tenant.slug
+    fields = {
+        "body": "Hello",
+        "text": "Hello",
+        "send_key": "k1",
+        "contact_point": foreign["contact_point"],
+        "contact_point_id": foreign["contact_point"],
+        "phone_number": foreign["phone_number"],
+        "phone_number_id": foreign["phone_number"],
+        "to": foreign["actor"],
+        "from": foreign["phone_number"],
+        "actor": foreign["actor"],
+        "tenant": other_office.tenant.pk,
+        "base": foreign["message"],
+        "base_message": foreign["message"],
+        "lead": foreign["lead_id"],
+        "conversation": foreign["conv"],
+        "stage": foreign["stage"],
+        "state": "suppressed",
+        "address": FOREIGN_NUMBER,
+        "token": "forged",
+        "until": "forged",
+        "next": "//evil.example/",
+    }
+    with other_office.inside():
+        before = Message.objects.count(), OutboundMessage.objects.count()
+    for name, address in every_page(slug, own):
+        if name in ("lead-text", "assign", "stage", "state", "lead-state", "undo", "snooze",
+                    "assign-part", "stage-part", "state-part", "undo-part", "snooze-part"):
+            answer = client.post(address, fields)
+            assert answer.status_code < 500, (address, answer.status_code)
+            assert CANARY not in answer.content.decode(), address
+            assert "evil.example" not in answer.get("Location", "")
+    with other_office.inside():
+        assert (Message.objects.count(), OutboundMessage.objects.count()) == before
+    with office.inside():
+        assert not OutboundMessage.objects.exists()
+        conversation = Conversation.objects.get()
+        assert (conversation.assigned_to_id, conversation.stage) == (None, "initial_message")
