@@ -97,7 +97,10 @@ class Running:
 
 
 def command(pid):
-    return " ".join(psutil.Process(pid).cmdline())
+    try:
+        return " ".join(psutil.Process(pid).cmdline())
+    except psutil.Error:
+        return ""
 
 
 @pytest.fixture
@@ -162,6 +165,27 @@ def test_a_worker_with_a_task_in_hand_stops_within_seconds(run_worker, tmp_path,
     assert running.stop(number) < 4.5
     assert running.process.returncode == 0
     assert eventually(lambda: not any(map(is_alive, pids.values())), 2)
+
+
+@pytest.mark.chaos
+@pytest.mark.django_db(transaction=True)
+def test_a_killed_drain_is_started_again_beside_the_others(run_worker):
+    running = run_worker("--only", "drain", "--drains", "2")
+
+    def drains():
+        children = psutil.Process(running.process.pid).children()
+        return {child.pid for child in children if "drain" in command(child.pid)}
+
+    before = eventually(lambda: len(drains()) == 2 and drains(), 20)
+    victim, other = sorted(before)
+    os.kill(victim, signal.SIGKILL)
+
+    after = eventually(lambda: len(drains() - {victim}) == 2 and drains(), 20)
+    assert after, running.output()
+    assert other in after
+    time.sleep(2)  # past its imports: it takes signals
+    assert drains() == after
+    assert running.stop() < 4
 
 
 def test_a_child_that_ends_is_started_again_with_growing_pauses():
