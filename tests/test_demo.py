@@ -209,6 +209,17 @@ def test_there_is_no_demo_in_production(settings, command):
         call_command(command)
 
 
+@pytest.mark.parametrize("variable", ["PORT", "SANDBOX_PORT"])
+def test_a_taken_port_is_named_before_anything_starts(settings, monkeypatch, variable):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        settings.PORT = port if variable == "PORT" else free_port()
+        monkeypatch.setenv("SANDBOX_PORT", str(port if variable != "PORT" else free_port()))
+
+        with pytest.raises(CommandError, match=f"Port {port} is in use.*{variable}"):
+            call_command("demo")
+
+
 def test_create_tenant_makes_stages_workers_and_an_admin():
     out = StringIO()
     call_command(

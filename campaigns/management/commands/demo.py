@@ -38,6 +38,8 @@ class Command(BaseCommand):
             self.run(settings.PORT, sandbox_port())
         except DemoFailed as failure:
             raise CommandError(str(failure)) from failure
+        except KeyboardInterrupt:  # while the database was being prepared
+            self.say("Stopped.")
 
     def run(self, port: int, phones_port: int) -> None:
         """Start everything in order and stay until stopped."""
