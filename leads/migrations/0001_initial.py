@@ -29,7 +29,7 @@ class Migration(migrations.Migration):
                 ('scope', models.CharField(blank=True, default='', help_text='Empty: everything. number:<our number>.', max_length=80)),
                 ('state', models.CharField(choices=[('unknown', 'No choice recorded'), ('opted_in', 'Opted in'), ('held', 'On hold'), ('opted_out', 'Opted out')], default='unknown', max_length=9)),
                 ('rev', models.PositiveIntegerField(default=0)),
-                ('position', models.BigIntegerField(default=0, help_text='Place, in the order of receipts, of the newest opt-out.')),
+                ('position', models.BigIntegerField(default=0, help_text='Place, in the order of receipts, of the newest opt-out or hold.')),
                 ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('proved_rev', models.GeneratedField(db_persist=True, expression=models.Case(models.When(rev__gt=0, then=models.F('rev'))), output_field=models.IntegerField(null=True))),
                 ('tenant', models.ForeignKey(db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
@@ -61,7 +61,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': 'consent_events',
-                'constraints': [models.UniqueConstraint(fields=('tenant', 'consent', 'rev'), name='ux_consent_events_rev'), models.UniqueConstraint(fields=('tenant', 'consent', 'rev', 'state'), name='ux_consent_events_state'), models.UniqueConstraint(condition=models.Q(('webhook_event__isnull', False)), fields=('tenant', 'consent', 'webhook_event', 'kind'), name='ux_consent_events_evidence'), models.CheckConstraint(condition=models.Q(('kind__in', ['opt_out', 'opt_in', 'hold', 'release'])), name='consent_events_kind_is_known'), tenants.constraints.AppendOnly(name='consent_events_append_only'), models.UniqueConstraint(fields=('tenant', 'id'), name='ux_consent_events_tenant_id'), tenants.constraints.TenantIsolation(name='consent_events_isolation')],
+                'constraints': [models.UniqueConstraint(fields=('tenant', 'consent', 'rev'), name='ux_consent_events_rev'), models.UniqueConstraint(fields=('tenant', 'consent', 'rev', 'state'), name='ux_consent_events_state'), models.UniqueConstraint(fields=('tenant', 'id', 'state'), name='ux_consent_events_lift'), models.UniqueConstraint(condition=models.Q(('webhook_event__isnull', False)), fields=('tenant', 'consent', 'webhook_event', 'kind'), name='ux_consent_events_evidence'), models.CheckConstraint(condition=models.Q(('kind__in', ['opt_out', 'opt_in', 'hold', 'release'])), name='consent_events_kind_is_known'), tenants.constraints.AppendOnly(name='consent_events_append_only'), models.UniqueConstraint(fields=('tenant', 'id'), name='ux_consent_events_tenant_id'), tenants.constraints.TenantIsolation(name='consent_events_isolation')],
             },
         ),
         migrations.CreateModel(
@@ -154,6 +154,7 @@ class Migration(migrations.Migration):
                 ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('prev_seq', models.GeneratedField(db_persist=True, expression=models.Case(models.When(seq__gt=0, then=django.db.models.expressions.CombinedExpression(models.F('seq'), '-', models.Value(1)))), output_field=models.IntegerField(null=True))),
                 ('moved_from', models.GeneratedField(db_persist=True, expression=models.Case(models.When(models.Q(('from_state', models.F('to_state')), _negated=True), then=models.F('from_state'))), output_field=models.CharField(max_length=20, null=True))),
+                ('lifted', models.GeneratedField(db_persist=True, expression=models.Case(models.When(models.Q(('from_state', 'suppressed'), models.Q(('to_state', 'suppressed'), _negated=True)), then=models.Value('opted_in'))), output_field=models.CharField(max_length=9, null=True))),
                 ('actor', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.actor')),
                 ('consent_event', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='leads.consentevent')),
                 ('lead', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='events', to='leads.lead')),
@@ -290,6 +291,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='leadevent',
             constraint=tenants.constraints.References(deferred=False, fields=('moved_from', 'to_state'), name='fk_lead_events_move', to='leads.LeadTransition', to_fields=('from_state', 'to_state')),
+        ),
+        migrations.AddConstraint(
+            model_name='leadevent',
+            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'consent_event', 'lifted'), name='fk_lead_events_lift', to='leads.ConsentEvent', to_fields=('tenant', 'id', 'state')),
         ),
         migrations.AddConstraint(
             model_name='leadevent',

@@ -36,7 +36,7 @@ class Consent(TenantModel):
     state = models.CharField(max_length=9, choices=STATES, default="unknown")
     rev = models.PositiveIntegerField(default=0)
     position = models.BigIntegerField(
-        default=0, help_text="Place, in the order of receipts, of the newest opt-out."
+        default=0, help_text="Place, in the order of receipts, of the newest opt-out or hold."
     )
     updated_at = models.DateTimeField(db_default=Now())
     proved_rev = models.GeneratedField(
@@ -114,6 +114,7 @@ class ConsentEvent(ChildModel):
             models.UniqueConstraint(
                 fields=["tenant", "consent", "rev", "state"], name="ux_consent_events_state"
             ),
+            models.UniqueConstraint(fields=["tenant", "id", "state"], name="ux_consent_events_lift"),
             models.UniqueConstraint(
                 fields=["tenant", "consent", "webhook_event", "kind"],
                 condition=Q(webhook_event__isnull=False),

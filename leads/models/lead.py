@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from django.db import models
-from django.db.models import Case, F, Q, When
+from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Now
 
 from leads.models.stage import Stage  # noqa: F401  (named by label below)
@@ -140,6 +140,13 @@ class LeadEvent(ChildModel):
         output_field=models.CharField(max_length=20, null=True),
         db_persist=True,
     )
+    lifted = models.GeneratedField(
+        expression=Case(
+            When(Q(from_state="suppressed") & ~Q(to_state="suppressed"), then=Value("opted_in"))
+        ),
+        output_field=models.CharField(max_length=9, null=True),
+        db_persist=True,
+    )
 
     class Meta:
         db_table = "lead_events"
@@ -171,6 +178,13 @@ class LeadEvent(ChildModel):
                 fields=["moved_from", "to_state"],
                 to="leads.LeadTransition",
                 to_fields=["from_state", "to_state"],
+            ),
+            # Not any choice lifts a suppression: only one that left the address opted in.
+            References(
+                name="fk_lead_events_lift",
+                fields=["tenant", "consent_event", "lifted"],
+                to="leads.ConsentEvent",
+                to_fields=["tenant", "id", "state"],
             ),
             AppendOnly(name="lead_events_append_only"),
         ]

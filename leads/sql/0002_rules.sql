@@ -137,7 +137,8 @@ END $$;
 -- Record a choice and what follows from it. *choice*: channel, address, scope, kind (opt_out,
 -- opt_in, hold, release), source, keyword, reason, webhook_event, position, actor, correlation_id;
 -- all text or absent. Rules: an opt-out always wins; a hold never weakens an opt-out; a release
--- only ends a hold; an opt-in lifts only an opt-out with an earlier position (0: by a person).
+-- only ends a hold; an opt-in lifts only an opt-out or hold with an earlier position (its own 0: by
+-- a person, who has seen what there is).
 -- The base row is locked first, whatever the scope. Returns the event's id, or NULL when the same
 -- webhook event was recorded before.
 CREATE FUNCTION consent_apply(owner uuid, choice jsonb) RETURNS uuid
@@ -176,8 +177,8 @@ BEGIN
         WHEN 'hold' THEN CASE WHEN row_now.state = 'opted_out' THEN 'opted_out' ELSE 'held' END
         WHEN 'release' THEN CASE WHEN row_now.state = 'held' THEN 'unknown' ELSE row_now.state END
         WHEN 'opt_in' THEN CASE
-            WHEN row_now.state = 'opted_out' AND place > 0 AND place < row_now.position
-            THEN 'opted_out' ELSE 'opted_in' END
+            WHEN row_now.state IN ('opted_out', 'held') AND place > 0 AND place < row_now.position
+            THEN row_now.state ELSE 'opted_in' END
     END;
     IF next_state IS NULL THEN
         RAISE EXCEPTION 'unknown kind of consent: %', what USING ERRCODE = 'LD013';
@@ -190,7 +191,7 @@ BEGIN
             coalesce(choice ->> 'correlation_id', ''), clock_timestamp());
     UPDATE consents
     SET state = next_state, rev = row_now.rev + 1, updated_at = clock_timestamp(),
-        position = CASE WHEN what = 'opt_out' THEN greatest(row_now.position, place)
+        position = CASE WHEN what IN ('opt_out', 'hold') THEN greatest(row_now.position, place)
                         ELSE row_now.position END
     WHERE tenant_id = owner AND id = row_now.id;
     RETURN event_id;
@@ -203,7 +204,9 @@ BEGIN
     IF NEW.address <> OLD.address OR NEW.channel <> OLD.channel OR NEW.scope <> OLD.scope THEN
         RAISE EXCEPTION 'a consent row keeps its address' USING ERRCODE = 'LD014';
     END IF;
-    IF NEW.rev < OLD.rev OR (NEW.state <> OLD.state AND NEW.rev = OLD.rev) THEN
+    IF NEW.rev NOT IN (OLD.rev, OLD.rev + 1) OR NEW.position < OLD.position
+       OR ((NEW.state, NEW.position) IS DISTINCT FROM (OLD.state, OLD.position)
+           AND NEW.rev = OLD.rev) THEN
         RAISE EXCEPTION 'consent changes only with its next event' USING ERRCODE = 'LD014';
     END IF;
     RETURN NEW;
