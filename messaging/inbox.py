@@ -60,6 +60,11 @@ class Row:
     is_mine: bool
     after: str
 
+    @property
+    def short_id(self) -> str:
+        """Enough of the id to tell rows of one list apart: 60 bits of chance."""
+        return self.conversation.pk[-12:]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
@@ -161,6 +166,13 @@ def is_behind(listing: Listing, key: str, last: str) -> bool:
     """Tell whether a row with *key* comes after the row with the key *last*."""
     one, other = _parse(listing, key), _parse(listing, last)
     return bool(one and other and (one > other if listing.by_need else one < other))
+
+
+def in_order(listing: Listing, rows: Iterable[Row]) -> list[Row]:
+    """Sort rows as the list does."""
+    return sorted(
+        rows, key=lambda row: _parse(listing, row.after) or (), reverse=not listing.by_need
+    )
 
 
 def _ordered(listing: Listing, start: tuple[Any, ...] | None) -> QuerySet[Conversation]:

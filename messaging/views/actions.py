@@ -22,6 +22,7 @@ from messaging.actions import inbox as actions
 from messaging.inbox import Listing
 from messaging.models import Conversation
 from messaging.views.access import door, found, refuse_observers
+from messaging.views.inbox import list_context, listing_of
 from messaging.views.pane import conversations_for_pane, pane_context, query_string, urls_of
 from messaging.views.shell import counted, forget_counted
 from messaging.views.snooze import until
@@ -33,7 +34,8 @@ class Outcome:
     """What an action did, for its answer.
 
     ``closed``: the conversation left the list. ``composer``: it may have changed places with the
-    banner. ``refresh``: ``row``, ``claim`` or ``all`` of what the page shows of it.
+    banner. ``rows``: it came back into the list, which is drawn anew. ``refresh``: ``row``,
+    ``claim`` or ``all`` of what the page shows of it.
     """
 
     toast: str = ""
@@ -41,6 +43,7 @@ class Outcome:
     undo: str = ""
     closed: bool = False
     composer: bool = False
+    rows: bool = False
     refresh: str = "all"
 
 
@@ -134,7 +137,7 @@ def reopen(request: HttpRequest, slug: str, conv: str, part: bool = False) -> Ht
     """Bring a done or snoozed conversation back."""
     conversation = mine(request, conv)
     actions.reopen(conversation_id=conversation.pk, actor_id=actor_id(request))
-    return answer(request, conversation, Outcome(toast="Reopened."), part=part)
+    return answer(request, conversation, Outcome(toast="Reopened.", rows=True), part=part)
 
 
 @require_POST
@@ -147,7 +150,9 @@ def undo(request: HttpRequest, slug: str, conv: str, part: bool = False) -> Http
     except actions.UndoRefused:
         text = "Too late to undo: something happened here since."
         return answer(request, conversation, Outcome(toast=text, kind="error"), part=part)
-    return answer(request, conversation, Outcome(toast="Put back."), part=part)
+    is_open = request.POST.get("open") in (None, conversation.pk)
+    outcome = Outcome(toast="Put back.", rows=True, refresh="all" if is_open else "rows")
+    return answer(request, conversation, outcome, part=part)
 
 
 @require_POST
@@ -227,6 +232,9 @@ def answer(
             messages.add_message(request, level, outcome.toast)
         return redirect(_back(request, conversation, closed=outcome.closed))
     context = acted(request, conversation.pk) | {"outcome": outcome}
+    if outcome.rows:
+        listing = listing_of(request, context["stage"])
+        context |= list_context(request, listing, lists.page(listing)) | {"full_page": False}
     if outcome.undo:
         context["undo_url"] = context["urls"]["undo_part"]
         context["undo_vals"] = json.dumps({"token": outcome.undo})

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -26,8 +27,8 @@ from messaging.views.shell import Bell, counted
 BEHIND = 50
 #: More changes than this at once, and the list offers to load itself anew.
 MANY = 40
-#: Clocks of the database and of this process may differ by this much.
-SKEW = timedelta(seconds=2)
+#: In place of the last row's key: the list is complete and has none.
+EMPTY = "empty"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +45,8 @@ class Tab:
 def inbox(request: HttpRequest, slug: str, stage: str) -> HttpResponse:
     """Page: the rows of a stage, with no conversation open."""
     bells, _ = counted(request)
-    listing = _listing(request, bell_or_404(bells, stage))
-    context = _list_context(request, listing, lists.page(listing, request.GET.get("after", "")))
+    listing = listing_of(request, bell_or_404(bells, stage))
+    context = list_context(request, listing, lists.page(listing, request.GET.get("after", "")))
     return render(request, "messaging/inbox.html", context)
 
 
@@ -61,10 +62,10 @@ def show_thread(
 ) -> HttpResponse:
     """Render a list with a conversation open; *note* says why a reply was refused."""
     bells, _ = counted(request)
-    listing = _listing(request, bell_or_404(bells, stage))
+    listing = listing_of(request, bell_or_404(bells, stage))
     conversation = found(conversations_for_pane(listing.actor), conv)
     read = thread.read(conversation, before=_message(request))
-    context = _list_context(request, listing, lists.page(listing, request.GET.get("after", "")))
+    context = list_context(request, listing, lists.page(listing, request.GET.get("after", "")))
     context |= pane_context(request, conversation, bells=bells, read=read)
     # A conversation that moved stays open beside the list it was opened from.
     context |= {"stage": listing.bell, "note": note}
@@ -76,39 +77,60 @@ def show_thread(
 def rows(request: HttpRequest, slug: str, stage: str) -> HttpResponse:
     """Fragment: a page of rows."""
     bells, _ = counted(request)
-    listing = _listing(request, bell_or_404(bells, stage))
+    listing = listing_of(request, bell_or_404(bells, stage))
     page = lists.page(listing, request.GET.get("after", ""))
-    context = _list_context(request, listing, page) | {"full_page": False}
+    context = list_context(request, listing, page) | {"full_page": False}
     return render(request, "messaging/_rows_part.html", context)
 
 
 @require_GET
 @door("view")
 def changes(request: HttpRequest, slug: str, stage: str) -> HttpResponse:
-    """Fragment: what changed in a list since it was drawn, all out of band."""
+    """Fragment: what changed in a list since it was drawn, all out of band.
+
+    The page sends the rows it shows (``r``), those it was told of but does not show (``p``), and
+    the key of its last row (``last``) when nothing comes after it: there new rows are appended,
+    elsewhere they wait in the pill, so that no row moves under somebody's hand.
+    """
     bells, _ = counted(request)
-    listing = _listing(request, bell_or_404(bells, stage))
-    since, at = number(request.GET.get("since")), _moment(request.GET.get("at"))
-    cursor, ids = _touched(stage, since)
+    listing = listing_of(request, bell_or_404(bells, stage))
+    cursor, ids = _touched(stage, number(request.GET.get("since")))
     touched = list(lists.conversations_for(listing.actor).filter(pk__in=ids[:MANY]))
-    fresh = [one for one in touched if _is_fresh(listing, one, at)]
-    rows = lists.as_rows(listing, sorted(fresh, key=lambda one: lists.key_of(listing, one)))
-    last = request.GET.get("last", "")
-    appended = [row for row in rows if last and lists.is_behind(listing, row.after, last)]
-    pending = number(request.GET.get("n")) + len(rows) - len(appended)
+    shown, last = set(request.GET.getlist("r")), request.GET.get("last", "")
+    rows = lists.as_rows(listing, touched)
+    known = [row for row in rows if row.short_id in shown]
+    fresh = [
+        row
+        for row in rows
+        if row.short_id not in shown and lists.belongs(listing, row.conversation)
+    ]
+    if listing.query:  # whether it matches is not asked again
+        fresh = []
+    appended = [row for row in lists.in_order(listing, fresh) if _is_last(listing, row, last)]
+    pending = set(filter(None, request.GET.get("p", "").split(".")))
+    pending |= {row.short_id for row in fresh if row not in appended}
+    pending -= {row.short_id for row in rows if not lists.belongs(listing, row.conversation)}
     if len(ids) > MANY:
-        pending = max(pending, 1)
-    if appended:
-        last = appended[-1].after
-    known = lists.as_rows(listing, [one for one in touched if one not in fresh])
+        pending.add("more")
     context = _frame(request, listing) | {
         "changed": [(row, _gone(listing, row, bells)) for row in known],
         "appended": appended,
-        "pending": pending,
+        "was_empty": last == EMPTY,
+        "pending": len(pending),
         "counts": lists.tab_counts(listing),
-        "changes_url": _changes_url(request, listing, cursor, last=last, pending=pending),
+        "changes_url": _changes_url(
+            request,
+            listing,
+            cursor,
+            last=appended[-1].after if appended else last,
+            pending=pending,
+        ),
     }
     return render(request, "messaging/_changes.html", context)
+
+
+def _is_last(listing: Listing, row: Row, last: str) -> bool:
+    return last == EMPTY or bool(last and lists.is_behind(listing, row.after, last))
 
 
 def _touched(stage: str, since: int) -> tuple[int, list[str]]:
@@ -118,16 +140,6 @@ def _touched(stage: str, since: int) -> tuple[int, list[str]]:
     newest = list(rows.annotate(newest=Max("seq")).order_by("-newest")[: MANY + 1])
     cursor = max([since, *(seq for _, seq in newest)])
     return cursor, [conversation for conversation, _ in newest]
-
-
-def _is_fresh(listing: Listing, conversation: Conversation, at: datetime | None) -> bool:
-    """Tell whether a row joined the list after it was drawn."""
-    if at is None or not lists.belongs(listing, conversation):
-        return False
-    joined = (
-        conversation.waiting_since if listing.tab == "waiting" else conversation.last_message_at
-    )
-    return listing.tab == "waiting" and joined is not None and joined >= at - SKEW
 
 
 def _gone(listing: Listing, row: Row, bells: list[Bell]) -> str:
@@ -142,7 +154,8 @@ def _gone(listing: Listing, row: Row, bells: list[Bell]) -> str:
     return "Answered" if listing.tab == "waiting" else "Moved"
 
 
-def _listing(request: HttpRequest, bell: Bell) -> Listing:
+def listing_of(request: HttpRequest, bell: Bell) -> Listing:
+    """Return the list that the query of a URL asks for."""
     tab, sort = request.GET.get("tab", "waiting"), request.GET.get("sort", "needs")
     if tab not in lists.TABS or sort not in lists.SORTS:
         raise Http404
@@ -169,12 +182,13 @@ def _frame(request: HttpRequest, listing: Listing) -> dict[str, Any]:
     }
 
 
-def _list_context(request: HttpRequest, listing: Listing, page: Page) -> dict[str, Any]:
+def list_context(request: HttpRequest, listing: Listing, page: Page) -> dict[str, Any]:
+    """Return the context of a list and its tabs."""
     frame = _frame(request, listing)
     counts = lists.tab_counts(listing)
     more = _query(listing, after=page.after)
     complete = page.first and not page.after
-    last = (page.rows[-1].after if page.rows else "start") if complete else ""
+    last = (page.rows[-1].after if page.rows else EMPTY) if complete else ""
     _, cursor = counted(request)
     return frame | {
         "page": page,
@@ -214,18 +228,24 @@ def _last_reply(listing: Listing) -> datetime | None:
 
 
 def _changes_url(
-    request: HttpRequest, listing: Listing, cursor: int, *, last: str, pending: int = 0
+    request: HttpRequest,
+    listing: Listing,
+    cursor: int,
+    *,
+    last: str,
+    pending: Iterable[str] = (),
 ) -> str:
     slug = request.tenant.slug  # type: ignore[attr-defined]
     values = {
-        "since": cursor,
-        "at": datetime.now(UTC).isoformat(),
+        "since": str(cursor),
         "tab": listing.tab,
         "sort": listing.sort,
+        "q": listing.query,
         "last": last,
-        "n": pending,
+        "p": ".".join(sorted(pending)),
     }
-    return f"{reverse('messaging:changes', args=[slug, listing.bell.key])}?{urlencode(values)}"
+    kept = urlencode({key: value for key, value in values.items() if value})
+    return f"{reverse('messaging:changes', args=[slug, listing.bell.key])}?{kept}"
 
 
 def _query(listing: Listing, **more: str) -> str:
@@ -233,13 +253,6 @@ def _query(listing: Listing, **more: str) -> str:
     defaults = {"tab": "waiting", "sort": "needs"}
     kept = {key: value for key, value in values.items() if value and value != defaults.get(key)}
     return f"?{urlencode(kept)}" if kept else ""
-
-
-def _moment(text: str | None) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text or "")
-    except ValueError:
-        return None
 
 
 def _message(request: HttpRequest) -> str:
