@@ -41,7 +41,7 @@ class Source:
     event_id: str  # wh_…
     provider: str
     integration_id: str
-    position: int  # in the order of receipts
+    position: int  # in the order of receipts; a replay keeps that of its text
     signature_state: str
     attempt_token_hash: str | None
     correlation_id: str
@@ -67,7 +67,10 @@ class Work:
 
 _CLAIM = """
     SELECT w.seq, w.lane, w.attempts, w.their_number, w.run_no, e.id, e.source, e.integration,
-           e.signature_state, e.attempt_token_hash, e.correlation_id, e.body
+           e.signature_state, e.attempt_token_hash, e.correlation_id, e.body,
+           CASE WHEN w.run_no = 1 THEN w.seq ELSE (
+               SELECT min(f.seq) FROM webhook_work AS f
+               WHERE f.tenant_id = %(owner)s AND f.event = w.event) END AS position
     FROM claim_work(%(owner)s, %(start)s, %(lanes)s, %(depth)s) AS w
     JOIN webhook_events AS e
       ON e.tenant_id = %(owner)s AND e.id = w.event AND e.received_at = w.received_at
@@ -138,12 +141,13 @@ def _work(*row: object) -> Work:
         token,
         corr,
         body,
+        position,
     ) = row
     source = Source(
         event_id=to_text("wh", event),  # type: ignore[arg-type]
         provider=str(provider),
         integration_id=to_text("intg", integration),  # type: ignore[arg-type]
-        position=int(seq),  # type: ignore[call-overload]
+        position=int(position),  # type: ignore[call-overload]
         signature_state=str(signed),
         attempt_token_hash=token,  # type: ignore[arg-type]
         correlation_id=str(corr),
@@ -151,7 +155,7 @@ def _work(*row: object) -> Work:
     )
     raw = bytes(body)  # type: ignore[call-overload]
     return Work(
-        seq=source.position,
+        seq=int(seq),  # type: ignore[call-overload]
         lane=str(lane),
         attempts=int(attempts),  # type: ignore[call-overload]
         their_number=theirs,  # type: ignore[arg-type]
