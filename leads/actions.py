@@ -333,10 +333,29 @@ def base_consent(address: str, channel: str = "sms") -> Consent:
 
 
 def lock_consents(addresses: list[str]) -> None:
-    """Lock the base rows of these addresses, in one order, before any lead is locked."""
+    """Lock the base rows of these addresses, in one order, before any lead is locked.
+
+    Missing ones are made: who writes for the first time must be one at a time, too.
+    """
+    wanted = sorted(set(addresses))
+    if not wanted:
+        return
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT FROM consents WHERE tenant_id = %s AND channel = 'sms' AND scope = ''"
-            " AND address = ANY(%s) ORDER BY id FOR NO KEY UPDATE",
-            [owner(), sorted(set(addresses))],
-        )
+        if _lock_bases(cursor, wanted) < len(wanted):
+            cursor.execute(
+                "INSERT INTO consents (tenant_id, id, channel, address, scope, state, rev, position)"
+                " SELECT %s, ulid_new(), 'sms', a, '', 'unknown', 0, 0"
+                " FROM unnest(%s::text[]) AS a ORDER BY a"
+                " ON CONFLICT (tenant_id, channel, address, scope) DO NOTHING",
+                [owner(), wanted],
+            )
+            _lock_bases(cursor, wanted)
+
+
+def _lock_bases(cursor: Any, addresses: list[str]) -> int:
+    cursor.execute(
+        "SELECT FROM consents WHERE tenant_id = %s AND channel = 'sms' AND scope = ''"
+        " AND address = ANY(%s) ORDER BY id FOR NO KEY UPDATE",
+        [owner(), addresses],
+    )
+    return int(cursor.rowcount)
