@@ -99,3 +99,16 @@ def attempt_is_ours(endpoint: Endpoint, token_hash: str) -> bool:
             [to_uuid(endpoint.tenant_id), token_hash],
         )
         return cursor.fetchone() is not None
+
+
+def next_position() -> int:
+    """Return the place, in the order of receipts, that the next webhook will have.
+
+    What a person records now comes after everything received so far, and before all that follows.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT CASE WHEN is_called THEN last_value + 1 ELSE last_value END"
+            " FROM webhook_work_seq_seq"
+        )
+        return int(cursor.fetchone()[0])

@@ -157,8 +157,9 @@ def _stop(event: MessageReceived, filed: Filed, source: Source) -> None:
                 webhook_event=source.event_id,
             )
         )
-    else:
-        consent.silence(event.sender, cause=event_id)
+    elif not consent.follow_opt_out(event.sender, consent_event_id=event_id):
+        source.note("opted in since")
+        return
     if event_id is not None and not event.carrier_keyword and source.run_no == 1:
         consent.confirm_opt_out(_conversation(filed), consent_event_id=event_id)
 
@@ -277,6 +278,7 @@ def honor_opt_out(event: ContactOptedOut, *, source: Source) -> None:
                 webhook_event=source.event_id,
             )
         )
-    else:
-        consent.silence(event.address, cause=event_id)
+    elif not consent.follow_opt_out(event.address, consent_event_id=event_id):
+        source.note("opted in since")
+        return
     source.note(f"opted out {event.address}")

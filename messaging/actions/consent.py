@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from django.db import connection, transaction
 
+from integrations.actions import next_position
 from leads.actions import (
     Choice,
     cancel_timers,
@@ -31,11 +34,26 @@ class ChoiceRefused(Exception):
 
 @transaction.atomic
 def opt_out(choice: Choice) -> str | None:
-    """Record an opt-out and stop everything planned for the address; return its ``cev_…``."""
+    """Record an opt-out and stop everything planned for the address; return its ``cev_…``.
+
+    One that no webhook brought counts as received now: a START that waits already is older.
+    """
+    if not choice.position:
+        choice = replace(choice, position=next_position())
     event_id = record_choice(choice)
     if event_id is not None and not choice.scope:
         silence(choice.address, cause=event_id, actor_id=choice.actor_id)
     return event_id
+
+
+def follow_opt_out(address: str, *, consent_event_id: str) -> bool:
+    """Silence an address whose opt-out intake recorded, unless a newer opt-in lifted it since."""
+    lock_consents([address])
+    opted_out = Consent.objects.filter(channel="sms", address=address, scope="", state="opted_out")
+    if not opted_out.exists():
+        return False
+    silence(address, cause=consent_event_id)
+    return True
 
 
 @transaction.atomic
@@ -157,8 +175,11 @@ def _tell_pages(address: str) -> None:
 def confirm_opt_out(conversation: Conversation, *, consent_event_id: str) -> None:
     """Queue the one text that confirms an opt-out; it names no offer.
 
-    The database lets it pass for five minutes after the opt-out, and once.
+    The database lets it pass for five minutes after the opt-out, and once. Who was opted out
+    before gets none: a machine that answers STOP to everything would get them for ever.
     """
+    if _was_opted_out(consent_event_id):
+        return
     tenant = Tenant.objects.get(pk=conversation.tenant_id)
     words = tenant.settings.get("opt_out_text") or (
         f"You have opted out of texts from {tenant.name} and will get no more. "
@@ -174,6 +195,19 @@ def confirm_opt_out(conversation: Conversation, *, consent_event_id: str) -> Non
             consent_event_id=consent_event_id,
         ),
     )
+
+
+def _was_opted_out(consent_event_id: str) -> bool:
+    """Tell whether the address was opted out already when this choice was recorded."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT FROM consent_events AS e JOIN consent_events AS before"
+            "   ON before.tenant_id = e.tenant_id AND before.consent_id = e.consent_id"
+            "  AND before.rev = e.rev - 1"
+            " WHERE e.tenant_id = %s AND e.id = %s AND before.state = 'opted_out'",
+            [owner(), sql_id(consent_event_id)],
+        )
+        return cursor.fetchone() is not None
 
 
 def answer_help(conversation: Conversation, *, cause: str) -> None:
