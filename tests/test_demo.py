@@ -24,10 +24,10 @@ from django.db import connection
 from campaigns.demo import info
 from campaigns.demo.build import CARRIER, build_demo
 from campaigns.demo.cast import COMPANIES, PASSWORD
-from campaigns.demo.history import Tale
 from campaigns.demo.link import link_all
 from campaigns.demo.people import make_people
 from campaigns.demo.stories import LEADS_PER_TENANT, STORIES
+from campaigns.demo.telling import Tale
 from campaigns.models import CallItem
 from integrations.models import Integration
 from integrations.sandbox.app import Sandbox

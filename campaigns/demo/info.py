@@ -9,7 +9,6 @@ from typing import Any
 
 from django.conf import settings
 
-from campaigns.demo.build import CARRIER
 from campaigns.demo.cast import COMPANIES, PASSWORD, SUPERUSER, Company
 from campaigns.demo.link import webhook_urls
 from integrations.models import Integration
@@ -126,6 +125,3 @@ def integration_info(
             }
         )
     return lines
-
-
-__all__ = ["CARRIER", "NoDemo", "demo_info", "read_addresses", "write_addresses"]
