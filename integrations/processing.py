@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import structlog
-from django.db import OperationalError, connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from psycopg.errors import DeadlockDetected, SerializationFailure
 
 from integrations.events import BadPayload, Event, MessageStatus
@@ -19,7 +19,7 @@ from integrations.models import WorkEvent
 from integrations.providers import providers
 from integrations.tolerant import parse_json
 from leads.actions import lock_consents, owner
-from tenants.context import broken, tenant_context
+from tenants.context import broken, is_passing, tenant_context
 from tenants.correlation import correlated
 from tenants.dispatch import emit
 from tenants.ulids import to_text
@@ -102,10 +102,12 @@ def _drain_tenant(tenant_id: str, lanes: int, depth: int) -> int:
         with tenant_context(tenant_id, durable=True):
             work = _claim(lanes, depth)
             return _process(work)
-    except OperationalError as error:
-        if not isinstance(error.__cause__, DeadlockDetected | SerializationFailure):
+    except (OperationalError, InterfaceError) as error:
+        if is_passing(error) and not isinstance(
+            error.__cause__, DeadlockDetected | SerializationFailure
+        ):
             raise
-        logger.warning("deadlock; the lanes run one by one", tenant=tenant_id)
+        logger.warning("a batch could not be done", tenant=tenant_id, error=str(error))
     except Exception:  # whatever a handler raised: find out whose fault it is
         logger.info("a batch failed; its lanes run one by one", tenant=tenant_id, exc_info=True)
     return _drain_carefully(tenant_id, lanes, depth)
@@ -240,9 +242,9 @@ def _process_lane(work: list[Work]) -> int:
                 _handle(item)
                 if broken():
                     raise RuntimeError("a handler swallowed a database error")
-        except OperationalError:
-            raise  # the connection, or a deadlock: no fault of the event
         except Exception as error:  # whatever a handler raises is noted, never lost
+            if is_passing(error):
+                raise  # it stays ready
             _note_failure(item, error)
             break
         _finish([item])

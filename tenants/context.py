@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from psycopg.pq import TransactionStatus
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_handler
@@ -36,6 +36,20 @@ def broken() -> bool:
     return connection.needs_rollback or (
         raw is not None and raw.info.transaction_status == TransactionStatus.INERROR
     )
+
+
+def is_passing(error: BaseException) -> bool:
+    """Tell whether an error is the database's trouble of the moment, and no fault of the work.
+
+    A lost connection, a restart, a deadlock, too many connections: the same may well succeed a
+    little later. A statement that ran into its time limit is not among them.
+    """
+    if isinstance(error, InterfaceError):
+        return True
+    if not isinstance(error, OperationalError):
+        return False
+    state: str | None = getattr(error.__cause__, "sqlstate", None)
+    return state is None or state == "55P03" or state.startswith(("08", "40", "53", "57P"))
 
 
 @contextmanager
