@@ -7,13 +7,21 @@ from typing import Any
 import structlog
 from django.db import connection, transaction
 
-from leads.actions import SILENCE_DAYS, arm_timer, move_if_legal, owner, record_event, sql_id
+from leads.actions import (
+    SILENCE_DAYS,
+    arm_timer,
+    lock_consents,
+    move_if_legal,
+    owner,
+    record_event,
+    sql_id,
+)
 from leads.events import TimerFired
 from leads.models import Lead, LeadTimer
 from leads.states import LeadState
 from messaging.actions.live import hint, wake
 from messaging.models import Conversation
-from tenants.context import tenant_context
+from tenants.context import is_passing, tenant_context
 from tenants.correlation import correlated
 from tenants.dispatch import emit
 from tenants.ulids import to_text
@@ -28,6 +36,9 @@ CONSEQUENCES: dict[str, tuple[str | None, str | None, str]] = {
     "30D": (LeadState.RETARGETING, LeadState.CONTENT_NURTURE, "content_nurture"),
 }
 
+#: States of a lead that was texted and has not been heard of: only these the silence timers move.
+SILENT = (LeadState.TOUCHED, LeadState.RETARGETING)
+
 logger = structlog.get_logger(__name__)
 
 
@@ -41,10 +52,12 @@ def fire_due() -> int:
             try:
                 with tenant_context(tenant_id, durable=True), correlated():
                     settled += _fire(timer_id, lead_id)
-            except Exception:  # one bad timer must not stop the others
+            except Exception as error:  # one bad timer must not stop the others
+                if is_passing(error):
+                    raise  # it stays due
                 logger.exception("a timer failed", timer=timer_id)
                 with tenant_context(tenant_id, durable=True):
-                    _note_failure(timer_id)
+                    _note_failure(timer_id, error)
     if settled:
         wake()
     return settled
@@ -107,16 +120,25 @@ def _fire(timer_id: str, lead_id: str) -> int:
     )
     if timer is None:
         return 0  # a reply or another process was faster
-    if lead.last_response_at is not None and lead.last_response_at >= timer.armed_at:
-        _settle(timer, "cancelled_at", "answered meanwhile")
-        return 1
     if timer.kind in CONSEQUENCES:
+        if moot := _why_moot(timer, lead):
+            _settle(timer, "cancelled_at", moot)
+            return 1
         _apply(timer, lead)
     else:
         record_event(lead.pk, kind=f"timer_{timer.kind.lower()}", cause=f"{timer.pk}:fired")
     _settle(timer, "fired_at", "")
     emit(TimerFired(lead_id=lead.pk, kind=timer.kind))
     return 1
+
+
+def _why_moot(timer: LeadTimer, lead: Lead) -> str:
+    """Say why a silence timer has nothing to say any more; "" when the lead is silent still."""
+    if lead.last_response_at is not None and lead.last_response_at >= timer.armed_at:
+        return "answered meanwhile"
+    if lead.state not in SILENT or lead.superseded_at is not None:
+        return "moved on"
+    return ""
 
 
 def _apply(timer: LeadTimer, lead: Lead) -> None:
@@ -130,8 +152,7 @@ def _apply(timer: LeadTimer, lead: Lead) -> None:
         move_if_legal(lead.pk, to=to, **details)
     else:
         record_event(lead.pk, **details)
-    if lead.state != LeadState.SUPPRESSED:
-        move_stage(lead.pk, stage)
+    move_stage(lead.pk, stage)
     if timer.kind == "14D":
         arm_timer(lead.pk, kind="30D", days=SILENCE_DAYS["30D"], since=timer.armed_at)
 
@@ -154,13 +175,13 @@ def _settle(timer: LeadTimer, column: str, reason: str) -> None:
         )
 
 
-def _note_failure(timer_id: str) -> None:
+def _note_failure(timer_id: str, error: Exception) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE lead_timers SET attempts = attempts + 1,"
+            "UPDATE lead_timers SET attempts = attempts + 1, last_error = %s,"
             " fire_at = clock_timestamp() + interval '5 minutes' * 2 ^ attempts,"
             " cancelled_at = CASE WHEN attempts + 1 >= max_attempts THEN clock_timestamp() END,"
             " cancel_reason = CASE WHEN attempts + 1 >= max_attempts THEN 'failed' ELSE '' END"
             " WHERE tenant_id = %s AND id = %s AND fired_at IS NULL AND cancelled_at IS NULL",
-            [owner(), sql_id(timer_id)],
+            [f"{type(error).__name__}: {error}"[:2000], owner(), sql_id(timer_id)],
         )
