@@ -81,7 +81,9 @@
   const claim = (form) => {
     if (!form.dataset.claimUrl || Date.now() - claimed < CLAIM) return;
     claimed = Date.now();
-    window.htmx.ajax("POST", form.dataset.claimUrl, { source: form, swap: "none", values: {} });
+    // From outside of the form, whose Send button would be off meanwhile.
+    window.htmx.ajax("POST", form.dataset.claimUrl, { source: form.parentElement, swap: "none" })
+      .catch(() => {});
   };
 
   /* ---- what the person does ---- */
@@ -114,19 +116,27 @@
     }
   }, true);
 
+  /* Why a text stays here: null when it may go, "" when it is on its way already. */
+  const hindrance = (form) => {
+    if (form.dataset.sending) return "";
+    const body = text(form).value.trim();
+    const down = document.getElementById("connection");
+    if (down && !down.hidden) return "No connection. Your reply is kept as a draft.";
+    if (!body) return "Write something first.";
+    const gap = /\{\{\s*([^{}]+?)\s*\}\}/.exec(body);
+    return gap ? `Fill in \u201c${gap[1]}\u201d first: the lead has no value for it.` : null;
+  };
+
   /* A second Enter while the first text is on its way must not queue behind it. */
   document.addEventListener("submit", (event) => {
     const form = mine(event.target);
-    if (!form) return;
+    if (!form || event.submitter?.name === "take_over") return;
     const note = form.querySelector("#composer-note");
-    const down = document.getElementById("connection");
-    const why = form.dataset.sending ? "" : down && !down.hidden
-      ? "No connection. Your reply is kept as a draft." : text(form).value.trim() ? null
-      : "Write something first.";
-    if (why === null) { if (note) note.textContent = ""; return; }
+    const why = hindrance(form);
+    if (note && why !== "") note.textContent = why ?? "";
+    if (why === null) return;
     event.preventDefault();
     event.stopImmediatePropagation();
-    if (note && why) note.textContent = why;
   }, true);
 
   body.addEventListener("htmx:beforeRequest", (event) => {

@@ -55,6 +55,19 @@
     });
   };
 
+  /* Done and snooze go on to the next conversation; on a narrow screen back to the list. */
+  body.addEventListener("lo:closed", (event) => {
+    const link = document.querySelector("[data-back]");
+    if (link && window.__lo.visible(link)) { link.click(); return; }
+    const rows = links();
+    const at = rows.findIndex((row) => row.id === `open-${event.detail.conversation}`);
+    const next = at < 0 ? null : rows[at + 1] || rows[at - 1];
+    if (!next) return;
+    next.click();
+    next.focus({ preventScroll: true });
+    next.scrollIntoView({ block: "nearest" });
+  });
+
   /* ---- scroll ---- */
 
   let pinned = true, before = null;
@@ -125,7 +138,8 @@
       const pill = byId("new-below");
       if (pill && !pill.hidden) return; // it has not been looked at yet
       shown.dataset.unread = "0";
-      window.htmx.ajax("POST", shown.dataset.seenUrl, { source: shown, swap: "none" });
+      window.htmx.ajax("POST", shown.dataset.seenUrl, { source: shown, swap: "none" })
+        .catch(() => { shown.dataset.unread = "1"; });
     }, DWELL);
   };
   const seeIfUnread = () => { if (pane()?.dataset.unread === "1") see(); };
