@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from psycopg import Cursor
 from psycopg.types.json import Jsonb
 
 from integrations.endpoints import Endpoint
@@ -19,7 +20,7 @@ from integrations.events import BadPayload, ContactOptedOut, Event, MessageRecei
 from integrations.providers import Delivery, Provider
 from integrations.tolerant import Parsed
 from leads.actions import Choice
-from leads.reading import read_text
+from leads.reading import read_refusal
 from tenants.correlation import correlation_id
 from tenants.ulids import new_uuid, to_text, to_uuid
 
@@ -92,15 +93,16 @@ def choices_of(events: Iterable[Event]) -> list[Choice]:
                 )
             )
         elif isinstance(event, MessageReceived):
-            reading = read_text(event.body, sender=event.sender)
-            if event.carrier_keyword == "opt_out" or reading.kind in ("opt_out", "hold"):
-                certain = event.carrier_keyword == "opt_out" or reading.kind == "opt_out"
+            by_carrier = event.carrier_keyword == "opt_out"
+            reading = read_refusal(event.body)
+            if by_carrier or reading:
+                certain = by_carrier or (reading is not None and reading.kind == "opt_out")
                 choices.append(
                     Choice(
                         address=event.sender,
                         kind="opt_out" if certain else "hold",
-                        source="carrier" if event.carrier_keyword == "opt_out" else "texting",
-                        keyword=reading.keyword,
+                        source="carrier" if by_carrier else "texting",
+                        keyword=reading.keyword if reading else "",
                         reason=event.body[:500],
                     )
                 )
@@ -157,11 +159,14 @@ _TAKE = """
 
 
 def _store(arguments: dict[str, Any]) -> Taken:
-    # A ping per request would cost a fifth of it; a lost connection is retried instead.
-    setattr(connection, "health_check_done", True)  # noqa: B010  (Django's stubs do not know it)
-    with connection.cursor() as cursor:
-        cursor.execute(_TAKE, arguments)
-        outcome, event = cursor.fetchone()
+    # Not through connection.cursor(), which pings first (a fifth of a request; a lost connection is
+    # retried instead) and writes all values into the statement's text, in Python.
+    with connection.wrap_database_errors:
+        connection.ensure_connection()
+        with Cursor(connection.connection) as cursor:
+            # Not prepared: a pooler in front of the database may not keep statements.
+            row = cursor.execute(_TAKE, arguments, prepare=False).fetchone()
+    outcome, event = row or ("", None)
     return Taken(outcome=outcome, event_id=to_text("wh", event) if event else "")
 
 

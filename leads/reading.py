@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 from leads import answers, wording
@@ -81,6 +82,9 @@ DISGUISED = wording.STOP_WORDS | wording.SOFT_STOP_WORDS
 #: takes 1,600 of a text, so more is somebody's experiment, and a person looks at it anyway.
 READ_AT_EACH_END = 10_000
 
+#: Words up to this many characters are remembered in their plain form.
+LONGEST_KNOWN = 24
+
 #: How far "unsubscribe" may be misspelt, in edits.
 MAX_EDITS = 3
 
@@ -126,6 +130,18 @@ def read_text(body: str, *, sender: str = "") -> Reading:
     )
 
 
+def read_refusal(body: str) -> Reading | None:
+    """Return what ``read_text`` would, if that is an opt-out or a hold, else None.
+
+    Half the work, for intake, where nothing else matters; captures are left out.
+    """
+    text = _ends(unicodedata.normalize("NFKC", _ends(body)))
+    if REACTION.fullmatch(_visible(text)):
+        return None
+    words = without(text, find_emails(text))
+    return _read_refusal(flatten(words), words)
+
+
 def _ends(text: str) -> str:
     if len(text) <= 2 * READ_AT_EACH_END:
         return text
@@ -135,15 +151,19 @@ def _ends(text: str) -> str:
 def flatten(text: str) -> str:
     """Return *text* in the form the patterns of ``leads.wording`` are written for."""
     text = _visible(unicodedata.normalize("NFKC", text)).translate(LETTER_SIGNS).lower()
-    text = "".join(
-        char for char in unicodedata.normalize("NFKD", text) if unicodedata.category(char) != "Mn"
-    )
+    if not text.isascii():
+        parts = unicodedata.normalize("NFKD", text)
+        text = "".join(char for char in parts if unicodedata.category(char) != "Mn")
     text = CENSORED.sub("fuck", SPELLED_STOP.sub("stop", APOSTROPHES.sub("", text)))
     for sign, word in SPOKEN_SIGNS.items():
         text = text.replace(sign, f" {word} ")
     text = JOINERS.sub(" ", text)
     text = BREAKS.sub(" | ", text)
-    text = " ".join(_plain(word) for word in BLANKS.split(text) if word)
+    text = " ".join(
+        _plain_known(word) if len(word) <= LONGEST_KNOWN else _plain(word)
+        for word in BLANKS.split(text)
+        if word
+    )
     text = re.sub(r"(?:\| )+", "| ", text).strip("| ")
     for pattern, word in PHRASES:
         text = pattern.sub(word, text)
@@ -152,11 +172,19 @@ def flatten(text: str) -> str:
 
 def _visible(text: str) -> str:
     """Drop what nobody sees: zero-width characters, joiners, variation selectors, NUL."""
+    if text.isascii() and text.isprintable():  # nearly all texts; there is nothing to drop
+        return text
     return "".join(
         char
         for char in text
         if unicodedata.category(char) not in ("Cf", "Cc", "Cs", "Co") or char in "\t\n\r"
     )
+
+
+@lru_cache(maxsize=20_000)
+def _plain_known(word: str) -> str:
+    """``_plain``, remembered: people use few words, and mostly the same."""
+    return _plain(word)
 
 
 def _plain(word: str) -> str:

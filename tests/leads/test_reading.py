@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leads.reading import read_text
+from leads.reading import read_refusal, read_text
 
 TEXTS = Path(__file__).parent.parent / "fixtures" / "texts"
 
@@ -664,3 +664,32 @@ def test_any_text_at_all_can_be_read(text):
 @settings(max_examples=300, deadline=None, derandomize=True, database=None)
 def test_nothing_around_a_keyword_hides_it(keyword, before, after):
     assert read_text(before + keyword + after).kind == "opt_out"
+
+
+def agrees(text: str) -> bool:
+    reading, early = read_text(text), read_refusal(text)
+    if reading.kind not in ("opt_out", "hold"):
+        return early is None
+    return early is not None and (early.kind, early.keyword) == (reading.kind, reading.keyword)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *OPT_OUTS,
+        *(TEXTS / "refusals.txt").read_text().splitlines(),
+        *(TEXTS / "innocent.txt").read_text().splitlines(),
+        'Liked "stop"',
+        "stop@example.com",
+        "a" * 30 + " stop",
+    ],
+)
+def test_intake_sees_the_refusals_that_processing_sees(text):
+    assert agrees(text)
+
+
+@given(st.text(max_size=200), st.sampled_from(["", "stop", "unsub", "wrong number", "a@b.co"]))
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+def test_intake_and_processing_agree_on_any_text(text, word):
+    assert agrees(text + word)
+    assert agrees(word + text)
