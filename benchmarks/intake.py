@@ -1,0 +1,134 @@
+"""Signed SignalHouse POSTs per second over HTTP, against a bare DRF view on the same server.
+
+16 connections stay open; server, database and client share the machine. Bare, intake, bare,
+intake, each pair in turn; then the last requests once more, as duplicates. Every new request has
+a body, a delivery id and a signature of its own. wrk is the client where it is installed
+(apt-get install wrk); else a client of our own, which costs the server more of the machine.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from client import post_all
+from common import ROOT, connection, median, note, prepare, report, settle, web
+from world import World, make_world, signed, text_payload
+
+from tenants.context import tenant_context
+
+CONNECTIONS = 16
+SECONDS = 8
+WARM_UP_SECONDS = 2
+PAIRS = 3
+#: More than can be answered in a leg: requests that come round again would be duplicates.
+PER_LEG = 2_200 * SECONDS
+FLOOR, WISH, P99_MS = 0.35, 0.50, 100.0
+PHONES = 5_000
+#: What people write, without opt-outs.
+TEXTS = ROOT / "tests" / "fixtures" / "texts" / "innocent.txt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leg:
+    """One measured stretch: answers per second, and the slowest of a hundred."""
+
+    rate: float
+    p99_ms: float
+    answers: int
+
+
+def main() -> bool:
+    prepare()
+    world = make_world("intake")
+    bare_legs, legs = [], []
+    with web() as base, tempfile.TemporaryDirectory() as folder:
+        bare = write_requests(Path(folder) / "bare", world, "/hooks/bare/", 2_000)
+        for target in (bare, write_requests(Path(folder) / "warm", world, world.path, 8_000)):
+            fire(base, target, WARM_UP_SECONDS)
+        settle()
+        for turn in range(PAIRS):
+            fresh = write_requests(Path(folder) / f"new{turn}", world, world.path, PER_LEG)
+            bare_legs.append(leg(base, bare, expect="accepted"))
+            before = stored(world)
+            legs.append(leg(base, fresh, expect="accepted"))
+            refuse_loss(legs[-1], stored(world) - before)
+            note(f"  bare {bare_legs[-1].rate:.0f}/s, intake {legs[-1].rate:.0f}/s")
+        twice = leg(base, fresh, expect="repeated", seconds=4)
+    against = median([one.rate for one in bare_legs])
+    rate = median([one.rate for one in legs])
+    ratio = median([one.rate / two.rate for one, two in zip(legs, bare_legs, strict=True)])
+    p99 = median([one.p99_ms for one in legs])
+    passed = report(
+        "intake",
+        value=rate,
+        unit="requests/s",
+        against=f"bare DRF view: {against:.0f}/s",
+        ratio=ratio,
+        bar=f">= {FLOOR} (wish {WISH}), p99 < {P99_MS:.0f} ms",
+        ok=ratio >= FLOOR and p99 < P99_MS,
+        p99_ms=round(p99, 1),
+        client="wrk" if shutil.which("wrk") else "own",
+    )
+    return passed & report(
+        "intake_duplicates",
+        value=twice.rate,
+        unit="requests/s",
+        against=f"new deliveries: {rate:.0f}/s",
+        ratio=legs[-1].rate / twice.rate,
+        bar="cost of a duplicate / a new one <= 1.0",
+        ok=legs[-1].rate <= twice.rate,
+    )
+
+
+def write_requests(file: Path, world: World, path: str, how_many: int) -> Path:
+    """Write raw HTTP requests, each signed now; a signature is good for five minutes."""
+    texts = TEXTS.read_text().splitlines()
+    with file.open("wb") as out:
+        for turn in range(how_many):
+            phone = f"+1{2_030_000_000 + turn % PHONES}"
+            body = text_payload(phone, texts[turn % len(texts)])
+            headers = {"Host": "127.0.0.1", "Content-Length": str(len(body)), **signed(body)}
+            head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+            raw = f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body
+            out.write(b"%d\n" % len(raw) + raw)
+    return file
+
+
+def leg(base: str, requests: Path, *, expect: str, seconds: int = SECONDS) -> Leg:
+    """Measure one stretch; refuse to report one with any answer but those expected."""
+    result = fire(base, requests, seconds)
+    answers = result["accepted"] + result["repeated"] + result["other"]
+    if result[expect] < 0.99 * answers or result["failed"]:
+        raise SystemExit(f"not the answers expected: {result}")
+    return Leg(rate=answers / result["seconds"], p99_ms=result["p99_ms"], answers=answers)
+
+
+def refuse_loss(measured: Leg, now_stored: int) -> None:
+    # Requests that were under way when the clock stopped are stored but not counted.
+    if not 0 <= now_stored - measured.answers <= CONNECTIONS:
+        raise SystemExit(f"{now_stored} deliveries are stored, {measured.answers} were accepted")
+
+
+def fire(base: str, requests: Path, seconds: int) -> dict:
+    if not shutil.which("wrk"):
+        return post_all(base, requests, CONNECTIONS, seconds)
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s"]
+    script = ["-s", str(ROOT / "benchmarks" / "replay.lua"), base, "--", str(requests)]
+    done = subprocess.run([*command, *script], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def stored(world: World) -> int:
+    with tenant_context(world.tenant.pk), connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM webhook_receipts")
+        return int(cursor.fetchone()[0])
+
+
+if __name__ == "__main__":
+    sys.exit(not main())
