@@ -71,6 +71,7 @@ urlpatterns = [
     path("optouts/<str:address>/", optouts.optout, name="optout"),
     path("optouts/<str:address>/decide/", optouts.decide, name="optout-decide"),
     path("account/", account.account, name="account"),
+    path("account/notifications/", account.notifications, name="notifications"),
     path("account/theme/", account.theme, name="theme"),
     path("account/shortcuts/", account.shortcuts, name="shortcuts"),
 ]

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from leads.models import Stage
 from messaging.actions.live import hint
-from messaging.models import Conversation, Draft, Message, Notification, ReadCursor
+from messaging.models import Conversation, Draft, Message, Notification, ReadCursor, StageMembership
 from tenants.models import Actor, AuditEntry
 
 #: A claim lives this long after the last key press; typing renews it every 30 seconds.
@@ -248,6 +248,12 @@ def move_stage(*, conversation_id: str, actor_id: str, stage: str) -> Conversati
     hint("conv", stage=old, conversation_id=conversation.pk)
     tell(conversation)
     return conversation
+
+
+def set_alerts(*, actor_id: str, stage: str, sound: str, desktop: bool) -> None:
+    """Choose how a stage rings for one person; a stage they do not work is left alone."""
+    mine = StageMembership.objects.filter(actor=actor_id, stage=stage)
+    mine.update(sound=sound, desktop=desktop)
 
 
 def _close(

@@ -14,7 +14,10 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_POST
 
+from messaging.actions.inbox import set_alerts
+from messaging.models import StageMembership
 from messaging.views.access import door
+from messaging.views.shell import counted
 from tenants.models import User
 
 
@@ -29,8 +32,24 @@ def account(request: HttpRequest, slug: str) -> HttpResponse:
         messages.info(request, "Your password is changed.")
         return redirect("messaging:account", slug)
     context = {"form": form, "themes": User.THEMES, "densities": User.DENSITIES}
+    context |= {"bells": counted(request)[0], "sounds": StageMembership.SOUNDS}
     status = 422 if form.errors else 200
     return render(request, "messaging/account.html", context, status=status)
+
+
+@require_POST
+@door("view")
+def notifications(request: HttpRequest, slug: str) -> HttpResponse:
+    """Choose sound and desktop notes per stage."""
+    actor = request.actor  # type: ignore[attr-defined]
+    for bell in counted(request)[0]:
+        sound = request.POST.get(f"sound-{bell.key}", bell.sound)
+        if sound not in StageMembership.SOUNDS:
+            raise Http404
+        desktop = f"desktop-{bell.key}" in request.POST
+        set_alerts(actor_id=actor.pk, stage=bell.key, sound=sound, desktop=desktop)
+    messages.info(request, "Saved.")
+    return redirect("messaging:account", slug)
 
 
 @require_POST

@@ -182,6 +182,8 @@ def pane_context(
         "conversation": conversation,
         "lead": lead,
         "open_id": conversation.pk,
+        # What is swapped in late must not land in the pane of another conversation.
+        "pane": f"#thread-pane[data-conversation='{conversation.pk}']",
         "query_string": query_string(request),
         "urls": urls_of(slug, conversation, query_string(request)),
         "thread": read,
