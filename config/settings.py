@@ -13,6 +13,7 @@ import structlog
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
 
+from config.unfold import UNFOLD  # noqa: F401
 from tenants.correlation import add_correlation, mask_secrets
 
 env = environ.Env()
@@ -56,14 +57,14 @@ CSRF_TRUSTED_ORIGINS = env.list("FAIRLEAD_TRUSTED_ORIGINS", default=[])
 PROXIES = env.int("FAIRLEAD_PROXIES", default=0)
 
 INSTALLED_APPS = [
-    "unfold",
+    "unfold.apps.BasicAppConfig",
     "tenants",
     "pipelines",
     "leads",
     "integrations",
     "messaging",
     "campaigns",
-    "django.contrib.admin",
+    "config.apps.FairleadAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -83,6 +84,7 @@ MIDDLEWARE = [
     "tenants.middleware.CorrelationMiddleware",
     "django.middleware.gzip.GZipMiddleware",
     "csp.middleware.CSPMiddleware",
+    "config.csp.AdminCspMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

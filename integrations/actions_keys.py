@@ -1,0 +1,64 @@
+"""Keys and addresses of an account with a provider: stored, rotated, retired."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from integrations.models import Integration, WebhookEndpoint
+from tenants.actions import note
+
+
+@transaction.atomic
+def rotate_secret(
+    integration: Integration, *, secret: str, grace: timedelta | None, actor_id: str | None
+) -> None:
+    """Store the secret the provider signs with from now on.
+
+    Args:
+        integration: of the running tenant.
+        secret: as the provider showed it.
+        grace: how long the secret before stays good; None when it is worth nothing any more.
+        actor_id: who did it.
+    """
+    row = Integration.objects.select_for_update(no_key=True).get(pk=integration.pk)
+    keeps = bool(grace and row.secret)
+    row.previous_secret = row.secret if keeps else ""
+    row.previous_valid_until = Now() + grace if keeps and grace else None
+    row.secret = secret
+    row.save(update_fields=["secret", "previous_secret", "previous_valid_until"])
+    hours = grace.total_seconds() / 3600 if keeps and grace else 0
+    note(
+        "integration.secret_rotated",
+        actor_id=actor_id,
+        subject=row,
+        after={"old_secret_hours": hours},
+    )
+
+
+@transaction.atomic
+def drop_previous_secret(integration: Integration, *, actor_id: str | None) -> None:
+    """Stop accepting the secret before the current one at once."""
+    Integration.objects.filter(pk=integration.pk).update(
+        previous_secret="", previous_valid_until=None
+    )
+    note("integration.old_secret_dropped", actor_id=actor_id, subject=integration)
+
+
+@transaction.atomic
+def keep_api_key(integration: Integration, *, api_key: str, actor_id: str | None) -> None:
+    """Store the key we call the provider with; the one before is gone."""
+    Integration.objects.filter(pk=integration.pk).update(api_key=api_key)
+    note("integration.api_key_kept", actor_id=actor_id, subject=integration)
+
+
+@transaction.atomic
+def retire_endpoint(endpoint: WebhookEndpoint, *, actor_id: str | None) -> bool:
+    """Answer 410 Gone at a webhook URL from now on; False when it was retired before."""
+    rows = WebhookEndpoint.objects.filter(pk=endpoint.pk, retired_at=None)
+    if not rows.update(retired_at=Now()):
+        return False
+    note("endpoint.retired", actor_id=actor_id, subject=endpoint)
+    return True

@@ -1,0 +1,57 @@
+// The admin's own behavior: menus that close, an address that copies, widgets that speak.
+(() => {
+  const closeMenus = (but) => {
+    for (const menu of document.querySelectorAll("details.menu[open]")) {
+      if (!menu.contains(but)) menu.open = false;
+    }
+  };
+  document.addEventListener("click", (event) => closeMenus(event.target));
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    const menu = document.activeElement?.closest("details.menu[open]");
+    closeMenus(null);
+    menu?.querySelector("summary").focus();
+  });
+
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (!button) return;
+    const source = document.getElementById(button.dataset.copy);
+    try {
+      await navigator.clipboard.writeText(source.textContent.trim());
+      button.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(source);
+      button.textContent = "Press Ctrl+C";
+    }
+  });
+
+  // Parts of Unfold's and Django's widgets that a keyboard or a screen reader cannot use.
+  const speak = (root) => {
+    for (const icon of root.querySelectorAll(".material-symbols-outlined")) {
+      icon.setAttribute("aria-hidden", "true");
+    }
+    for (const part of root.querySelectorAll("div[x-on\\:click], span[x-on\\:click]")) {
+      if (part.matches("button, a, summary")) continue;
+      part.setAttribute("role", "button");
+      part.tabIndex = 0;
+      part.addEventListener("keydown", (event) => {
+        if (event.key === "Enter" || event.key === " ") {
+          event.preventDefault();
+          part.click();
+        }
+      });
+    }
+    for (const input of root.querySelectorAll("input.vDateField, input.vTimeField")) {
+      const name = input.closest(".fact")?.querySelector(".fact__name")?.firstChild?.textContent.trim();
+      const part = input.classList.contains("vDateField") ? "date" : "time";
+      if (name && !input.labels.length) input.setAttribute("aria-label", `${name}, ${part}`);
+      else if (name) input.setAttribute("aria-label", `${name}, ${part}`);
+    }
+    for (const link of root.querySelectorAll(".datetimeshortcuts a[href='#']")) {
+      link.setAttribute("role", "button");
+    }
+  };
+  speak(document);
+  addEventListener("load", () => speak(document));
+})();

@@ -1,0 +1,19 @@
+"""The admin of a tenant's records: the base classes, and the pages of this app's own tables."""
+
+from tenants.admin import people
+from tenants.admin.base import LogAdmin, TenantAdmin
+from tenants.admin.columns import chip_column, id_link, visible_text
+from tenants.admin.filters import AgeFilter, RowsFilter
+from tenants.admin.forms import TenantForm
+
+__all__ = [
+    "AgeFilter",
+    "LogAdmin",
+    "RowsFilter",
+    "TenantAdmin",
+    "TenantForm",
+    "chip_column",
+    "id_link",
+    "people",
+    "visible_text",
+]
