@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable
 
 import structlog
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 
 from tenants.context import broken, tenant_context
 from tenants.correlation import correlated
@@ -52,6 +53,12 @@ class TenantMiddleware:
         request.tenant = request.actor = None  # type: ignore[attr-defined]
         if request.path.startswith(OWN_TRANSACTIONS):
             return self.get_response(request)
+        try:
+            return self._serve(request)
+        except (OperationalError, InterfaceError) as error:
+            return _away(error)
+
+    def _serve(self, request: HttpRequest) -> HttpResponse:
         membership, refusal = self._enter(request)
         if refusal is not None:
             return refusal
@@ -64,10 +71,13 @@ class TenantMiddleware:
                 return render(request, "409.html", status=409)
             return self._finish(self.get_response(request))
 
-    def process_exception(self, request: HttpRequest, exception: Exception) -> None:
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         # Inner handlers turn it into an answer before this middleware sees it again.
         if connection.in_atomic_block:
             transaction.set_rollback(True)
+        if isinstance(exception, OperationalError | InterfaceError):
+            return _away(exception)
+        return None
 
     def _enter(self, request: HttpRequest) -> tuple[Membership | None, HttpResponse | None]:
         if not request.user.is_authenticated:
@@ -96,6 +106,13 @@ class TenantMiddleware:
             logger.error("a database error was swallowed; the request was rolled back")
             return HttpResponse("Nothing was saved. Please try again.", status=500)
         return response
+
+
+def _away(error: Exception) -> HttpResponse:
+    """Answer while the database is away, or a statement ran into its time limit."""
+    logger.error("the database did not answer", error=str(error))
+    page = render_to_string("503.html")
+    return HttpResponse(page, status=503, headers={"Retry-After": "5"})
 
 
 def _not_found(request: HttpRequest) -> HttpResponse:
