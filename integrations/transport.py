@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 import httpx
@@ -59,10 +60,9 @@ async def _call(request: HttpCall, deadline_s: float) -> Answer:
                 follow_redirects=False,
                 trust_env=False,
             ) as client:
+                prepared = _prepare(client, request)
                 written = True  # unless one of the errors below says otherwise
-                async with client.stream(
-                    request.method, request.url, headers=request.headers, content=request.body
-                ) as response:
+                async with aclosing(await client.send(prepared, stream=True)) as response:
                     body = b""
                     async for chunk in response.aiter_bytes():
                         body += chunk
@@ -82,6 +82,19 @@ async def _call(request: HttpCall, deadline_s: float) -> Answer:
         raise NoAnswer(f"no answer within {deadline_s:g} s") from error
     except httpx.HTTPError as error:
         raise (NoAnswer if written else NotWritten)(f"{type(error).__name__}: {error}") from error
+
+
+def _prepare(client: httpx.AsyncClient, request: HttpCall) -> httpx.Request:
+    """Build the request, so that an address or a key that cannot be written fails before it is."""
+    try:
+        built = client.build_request(
+            request.method, request.url, headers=request.headers, content=request.body
+        )
+        if (built.url.port or 0) > 65_535:
+            raise ValueError("no such port")
+    except (httpx.InvalidURL, ValueError, TypeError) as error:
+        raise NotWritten(f"{type(error).__name__} in the address or the headers") from error
+    return built
 
 
 _lock = threading.Lock()

@@ -14,7 +14,7 @@ from typing import cast
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 from django.utils import timezone
 
 from integrations.models import WebhookEndpoint, hash_token
@@ -77,10 +77,13 @@ class SendLoop:
         return len(claims)
 
 
+def _lease_s() -> float:
+    return settings.SEND_DEADLINE + settings.SEND_LEASE
+
+
 def _tenants_with_sends() -> list[str]:
-    lease = timedelta(seconds=settings.SEND_DEADLINE + settings.SEND_LEASE)
     with connection.cursor() as cursor:
-        cursor.execute("SELECT * FROM tenants_with_sends(%s)", [lease])
+        cursor.execute("SELECT * FROM tenants_with_sends(make_interval(secs => %s))", [_lease_s()])
         return [to_text("tenant", row[0]) for row in cursor.fetchall()]
 
 
@@ -133,39 +136,46 @@ def _claim_repeats(tenant_id: str, most: int) -> list[Claim]:
 
 def _give_up_on_silent(tenant_id: str) -> None:
     """An attempt without any outcome long after its deadline: its process died. It is unknown."""
-    lease = timedelta(seconds=settings.SEND_DEADLINE + settings.SEND_LEASE)
-    with tenant_context(tenant_id, durable=True):
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT id, attempt FROM outbound_messages WHERE tenant_id = %s"
-                " AND state = 'sending' AND claimed_at <= clock_timestamp() - %s"
-                " ORDER BY id FOR UPDATE SKIP LOCKED",
-                [owner(), lease],
+    with tenant_context(tenant_id, durable=True), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id, attempt, to_address FROM outbound_messages WHERE tenant_id = %s"
+            " AND state = 'sending' AND claimed_at <= clock_timestamp() - make_interval(secs => %s)"
+            " ORDER BY id",
+            [owner(), _lease_s()],
+        )
+        silent = cursor.fetchall()
+    for outbound, attempt, address in silent:
+        # One at a time, and the person before the text: the order in which everybody locks.
+        with tenant_context(tenant_id, durable=True):
+            lock_consents([address])
+            row = (
+                OutboundMessage.objects.select_for_update(no_key=True, of=("self",))
+                .select_related("phone_number__integration")
+                .filter(pk=outbound, attempt=attempt, state="sending")
+                .first()
             )
-            silent = cursor.fetchall()
-        for outbound, attempt in silent:
-            row = OutboundMessage.objects.select_related("phone_number__integration").get(
-                pk=outbound
-            )
-            record_outcome(
-                row.pk,
-                attempt,
-                Outcome(
-                    kind="ambiguous",
-                    source="lease",
-                    detail="the sending process died before it knew",
-                    may_repeat=_carrier(row).has_idempotency_key,
-                ),
-            )
+            if row is not None:
+                record_outcome(row.pk, attempt, _silence(row))
+
+
+def _silence(outbound: OutboundMessage) -> Outcome:
+    return Outcome(
+        kind="ambiguous",
+        source="lease",
+        detail="the sending process died before it knew",
+        may_repeat=_carrier(outbound).has_idempotency_key,
+    )
 
 
 def _send_in_thread(one: Claim) -> None:
     try:
         send(one)
-    except DatabaseError:
+    except Error:
         # The attempt stays as it is, without outcome: silence makes it unknown in time.
         logger.exception("a send could not be recorded", outbound=one.outbound_id)
         connection.close()
+    except Exception:  # one text must not take those of other people down with it
+        logger.exception("a send failed in a way nobody foresaw", outbound=one.outbound_id)
     finally:
         connection.close_if_unusable_or_obsolete()
 

@@ -28,7 +28,7 @@ REASONS = {
     "lead_merged": "This lead was merged into another one.",
     "paused": "The lead asked to be left alone for now.",
     "number_inactive": "This number of ours is not active.",
-    "integration_off": "The integration of this number is switched off.",
+    "integration_off": "The integration of this number is switched off or does not send.",
     "quiet_hours": "It is too early or too late where the recipient is.",
     "too_long": "The text is too long.",
     "empty": "The text is empty.",

@@ -8,6 +8,8 @@ from typing import Any
 
 from django.db import connection, transaction
 
+from integrations.models import Integration
+from integrations.providers import Carrier, providers
 from leads.actions import base_consent, lock_consents, owner, sql_id
 from leads.models import ContactPoint, Lead, Stage
 from messaging.actions.live import hint
@@ -103,7 +105,7 @@ def facts_for(conversation: Conversation, *, body: str, purpose: str, is_automat
         lead_is_merged=lead.superseded_at is not None,
         paused_until=lead.paused_until,
         number_is_active=line is not None and line.status == "active",
-        integration_is_on=line is not None and line.integration.enabled,
+        integration_is_on=line is not None and _sends(line.integration),
         last_inbound_at=conversation.last_inbound_at,
         zones=zones_of(lead.time_zone, lead.region, conversation.their_number),
         tenant_zone=tenant.time_zone,
@@ -111,6 +113,10 @@ def facts_for(conversation: Conversation, *, body: str, purpose: str, is_automat
         segments=segments.segments if body.strip() else 0,
         max_segments=int(tenant.settings.get("max_segments", MAX_SEGMENTS)),
     )
+
+
+def _sends(integration: Integration) -> bool:
+    return integration.enabled and issubclass(providers[integration.provider], Carrier)
 
 
 def _now_and_consent(
