@@ -10,7 +10,6 @@ from django.db import connection, transaction
 from leads.actions import (
     SILENCE_DAYS,
     arm_timer,
-    lock_consents,
     move_if_legal,
     owner,
     record_event,

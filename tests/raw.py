@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
-from django.db import connection
+import pytest
+from django.db import DatabaseError, connection, transaction
 
 from config.pg.roles import owner_mode
 from tenants.ulids import to_uuid
@@ -51,6 +52,24 @@ def rows(sql: str, *args: Any) -> list[tuple]:
         return cursor.fetchall()
 
 
+def refused(sentence: str, arguments: Any = None) -> str:
+    """Run one sentence as the app, up to its commit; return how the database refused it.
+
+    The name of the constraint it broke, or the error code where there is none.
+    """
+    with pytest.raises(DatabaseError) as caught:
+        _run_to_commit(sentence, arguments)
+    cause = caught.value.__cause__
+    assert isinstance(cause, psycopg.Error)
+    return str(cause.diag.constraint_name or cause.sqlstate)
+
+
+def _run_to_commit(sentence: str, arguments: Any) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(sentence, arguments)
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+
 def at_once(jobs: Sequence[Callable[[], T]]) -> list[T | BaseException]:
     """Run every job in a thread of its own, from one starting gun; return results in order.
 
@@ -63,7 +82,7 @@ def at_once(jobs: Sequence[Callable[[], T]]) -> list[T | BaseException]:
         try:
             barrier.wait()
             results[place] = job()
-        except BaseException as error:  # noqa: BLE001  (the test looks at it)
+        except BaseException as error:
             results[place] = error
         finally:
             connection.close()

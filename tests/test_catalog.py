@@ -116,9 +116,7 @@ def test_every_tenant_table_has_one_policy_for_reading_and_writing():
         " FROM pg_policy AS p JOIN pg_class AS c ON c.oid = p.polrelid"
         " WHERE p.polname <> 'owner_sees_all' AND c.relname <> 'tenants'"
     )
-    wanted = (
-        "( SELECT (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid AS"
-    )
+    wanted = "( SELECT (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid AS"
 
     assert sorted(row[0] for row in policies) == [name for (name,) in rows(TENANT_TABLES)]
     for table, command, using, check, roles in policies:
@@ -362,5 +360,7 @@ def test_moves_are_the_same_in_code_and_database():
 
 def test_the_app_may_not_change_the_machine():
     with connected() as own, pytest.raises(psycopg.errors.InsufficientPrivilege):
-        own.execute("INSERT INTO lead_transitions (from_state, to_state, version)"
-                    " VALUES ('new', 'closed', 1)")
+        own.execute(
+            "INSERT INTO lead_transitions (from_state, to_state, version)"
+            " VALUES ('new', 'closed', 1)"
+        )

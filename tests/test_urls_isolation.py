@@ -271,8 +271,20 @@ def test_foreign_ids_in_a_form_change_nothing(office, own, foreign, login, other
     with other_office.inside():
         before = Message.objects.count(), OutboundMessage.objects.count()
     for name, address in every_page(slug, own):
-        if name in ("lead-text", "assign", "stage", "state", "lead-state", "undo", "snooze",
-                    "assign-part", "stage-part", "state-part", "undo-part", "snooze-part"):
+        if name in (
+            "lead-text",
+            "assign",
+            "stage",
+            "state",
+            "lead-state",
+            "undo",
+            "snooze",
+            "assign-part",
+            "stage-part",
+            "state-part",
+            "undo-part",
+            "snooze-part",
+        ):
             answer = client.post(address, fields)
             assert answer.status_code < 500, (address, answer.status_code)
             assert CANARY not in answer.content.decode(), address

@@ -36,8 +36,11 @@ def touched(office):
     with office.inside():
         move_lead(lead.pk, to="touched")
         Conversation.objects.create(
-            lead=lead, phone_number=office.number, our_number=office.number.number,
-            their_number=THEIRS, stage="initial_message",
+            lead=lead,
+            phone_number=office.number,
+            our_number=office.number.number,
+            their_number=THEIRS,
+            stage="initial_message",
         )
         arm_timer(lead.pk, kind="7D", days=7)
         arm_timer(lead.pk, kind="14D", days=14)
@@ -200,23 +203,33 @@ def test_a_timer_armed_again_after_it_fired_fires_again(office):
 
 def test_one_live_timer_per_kind_whatever_the_code_does(office):
     lead = touched(office)
-    with office.inside(), pytest.raises(IntegrityError, match="ux_lead_timers_live"):
-        with transaction.atomic():
-            LeadTimer.objects.create(lead=lead, kind="7D", fire_at=timezone.now())
+    with (
+        office.inside(),
+        pytest.raises(IntegrityError, match="ux_lead_timers_live"),
+        transaction.atomic(),
+    ):
+        LeadTimer.objects.create(lead=lead, kind="7D", fire_at=timezone.now())
 
 
 def test_fired_and_cancelled_exclude_each_other(office):
     touched(office)
-    with office.inside(), pytest.raises(IntegrityError, match="fired_xor_cancelled"):
-        with transaction.atomic():
-            LeadTimer.objects.update(fired_at=timezone.now(), cancelled_at=timezone.now())
+    with (
+        office.inside(),
+        pytest.raises(IntegrityError, match="fired_xor_cancelled"),
+        transaction.atomic(),
+    ):
+        LeadTimer.objects.update(fired_at=timezone.now(), cancelled_at=timezone.now())
 
 
 def test_timers_are_never_deleted(office):
     touched(office)
-    with office.inside(), pytest.raises(DatabaseError, match="permission denied"):
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("DELETE FROM lead_timers")
+    with (
+        office.inside(),
+        pytest.raises(DatabaseError, match="permission denied"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("DELETE FROM lead_timers")
 
 
 def test_cancelling_names_kinds_or_means_all(office):
