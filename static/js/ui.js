@@ -183,6 +183,14 @@
     if (shown && target.closest("[data-dismiss], [data-undo]")) setTimeout(() => shown.remove());
   });
 
+  /* Permission for desktop notes is asked for here alone: never on load. */
+  document.addEventListener("change", ({ target }) => {
+    if (!(target instanceof Element) || !target.matches("[data-desktop-choice]")) return;
+    if (!target.checked || !("Notification" in window)) return;
+    if (Notification.permission === "denied") toast("This browser blocks notes from here.", "info");
+    if (Notification.permission === "default") Notification.requestPermission();
+  });
+
   /* ---- keys ---- */
 
   let going = 0;
