@@ -4,6 +4,7 @@ import hashlib
 import secrets
 
 from django.conf import settings
+from django.core.validators import URLValidator
 from django.db import models
 from django.db.models import Q
 
@@ -20,8 +21,11 @@ class Integration(TenantModel):
     provider = models.CharField(max_length=40, choices=provider_choices)
     name = models.CharField(max_length=80)
     enabled = models.BooleanField(default=True)
-    base_url = models.URLField(
-        blank=True, help_text="Address of the provider's API; empty for those that only send to us."
+    base_url = models.CharField(
+        max_length=200,
+        validators=[URLValidator(schemes=["http", "https"])],
+        blank=True,
+        help_text="Address of the provider's API; empty for those that only send to us.",
     )
     account_id = models.CharField(max_length=80, null=True, blank=True)
     api_key = EncryptedField(blank=True, default="")
