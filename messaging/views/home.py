@@ -14,9 +14,9 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from leads.models import Stage
+from leads.models import Lead, Stage
 from messaging.models import Conversation, Message, StageMembership
-from messaging.views.access import door
+from messaging.views.access import door, found
 from messaging.views.shell import CAP, counted
 from tenants.context import tenant_context
 from tenants.models import User, memberships_of
@@ -109,7 +109,7 @@ def go(request: HttpRequest, slug: str, anything: str) -> HttpResponse:
     try:
         match prefix:
             case "lead":
-                return redirect("messaging:lead", slug, anything)
+                return redirect("messaging:lead", slug, found(Lead.objects.only("id"), anything).pk)
             case "conv":
                 return _to_conversation(slug, Conversation.objects.get(pk=anything))
             case "msg":
