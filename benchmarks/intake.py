@@ -1,9 +1,9 @@
 """Signed SignalHouse POSTs per second over HTTP, against a bare DRF view on the same server.
 
 16 connections stay open; server, database and client share the machine. Bare, intake, bare,
-intake, each pair in turn; then the last requests once more, as duplicates. Every new request has
-a body, a delivery id and a signature of its own. wrk is the client where it is installed
-(apt-get install wrk); else a client of our own, which costs the server more of the machine.
+intake, in turn; after each intake leg its first requests come once more, as duplicates. Every new
+request has a body, a delivery id and a signature of its own. wrk is the client where it is
+installed (apt-get install wrk); else a client of our own, which leaves the server less.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from tenants.context import tenant_context
 CONNECTIONS = 16
 SECONDS = 8
 WARM_UP_SECONDS = 2
+#: Short, so that no request of the leg before comes a third time.
+REPEAT_SECONDS = 3
 PAIRS = 3
 #: More than can be answered in a leg: requests that come round again would be duplicates.
 PER_LEG = 2_200 * SECONDS
@@ -46,7 +48,7 @@ class Leg:
 def main() -> bool:
     prepare()
     world = make_world("intake")
-    bare_legs, legs = [], []
+    bare_legs, legs, twice = [], [], []
     with web() as base, tempfile.TemporaryDirectory() as folder:
         bare = write_requests(Path(folder) / "bare", world, "/hooks/bare/", 2_000)
         for target in (bare, write_requests(Path(folder) / "warm", world, world.path, 8_000)):
@@ -58,11 +60,13 @@ def main() -> bool:
             before = stored(world)
             legs.append(leg(base, fresh, expect="accepted"))
             refuse_loss(legs[-1], stored(world) - before)
-            note(f"  bare {bare_legs[-1].rate:.0f}/s, intake {legs[-1].rate:.0f}/s")
-        twice = leg(base, fresh, expect="repeated", seconds=4)
+            twice.append(leg(base, fresh, expect="repeated", seconds=REPEAT_SECONDS))
+            rates = [one[-1].rate for one in (bare_legs, legs, twice)]
+            note("  bare {:.0f}/s, new {:.0f}/s, duplicates {:.0f}/s".format(*rates))
     against = median([one.rate for one in bare_legs])
     rate = median([one.rate for one in legs])
     ratio = median([one.rate / two.rate for one, two in zip(legs, bare_legs, strict=True)])
+    cost = median([one.rate / two.rate for one, two in zip(legs, twice, strict=True)])
     p99 = median([one.p99_ms for one in legs])
     passed = report(
         "intake",
@@ -77,12 +81,12 @@ def main() -> bool:
     )
     return passed & report(
         "intake_duplicates",
-        value=twice.rate,
+        value=median([one.rate for one in twice]),
         unit="requests/s",
         against=f"new deliveries: {rate:.0f}/s",
-        ratio=legs[-1].rate / twice.rate,
+        ratio=cost,
         bar="cost of a duplicate / a new one <= 1.0",
-        ok=legs[-1].rate <= twice.rate,
+        ok=cost <= 1.0,
     )
 
 
