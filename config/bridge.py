@@ -58,8 +58,7 @@ class Bridge(WSGIMiddleware):
         if complete:
             scope[_BODY] = body
         responder = _Responder(self.app, self.executor, self.send_queue_size)
-        with suppress(ClientGone):
-            await responder(scope, _resumed(body, receive), send)
+        await responder(scope, _resumed(body, receive), send)
 
 
 class _Responder(WSGIResponder):
@@ -67,13 +66,17 @@ class _Responder(WSGIResponder):
 
     _waiting: concurrent.futures.Future[None] | None = None
     _gone = False
+    _failure: Exception | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._receive = receive if _BODY in scope else None
         try:
-            await super().__call__(scope, receive, send)
+            with suppress(ClientGone):
+                await super().__call__(scope, receive, send)
         finally:
             self._give_up()
+        if self._failure is not None:
+            raise self._failure
 
     def send(self, message: Message) -> None:
         if self._gone:
@@ -93,9 +96,9 @@ class _Responder(WSGIResponder):
                 pieces += 1
                 if pieces == LONG and self._receive is not None:
                     watcher = asyncio.create_task(self._watch(self._receive))
-        except Exception:
+        except Exception as error:  # it is raised where the request is answered
+            self._failure = error
             self._give_up()
-            raise
         finally:
             if watcher is not None:
                 watcher.cancel()

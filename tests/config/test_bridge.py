@@ -27,8 +27,9 @@ class App:
 
     def __call__(self, environ, start_response):
         self.started += 1
-        if environ["PATH_INFO"] == "/endless":
-            start_response("200 OK", [("Content-Type", "text/plain")])
+        if environ["PATH_INFO"] in ("/endless", "/liar"):
+            length = [("Content-Length", "5")] if environ["PATH_INFO"] == "/liar" else []
+            start_response("200 OK", length)
             return self.endless()
         try:
             body = environ["wsgi.input"].read()
@@ -144,6 +145,12 @@ def test_clients_that_leave_free_their_threads(port, app):
     for _ in readers:
         assert app.closed.acquire(timeout=10)
     assert talk(port, post(b"Content-Length: 2\r\n", b"hi")).endswith(b"2 of 2 -")
+
+
+def test_an_answer_that_cannot_be_sent_frees_its_thread(port, app):
+    talk(port, b"GET /liar HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+
+    assert app.closed.acquire(timeout=10)
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # the server leaves them open on purpose
