@@ -21,7 +21,7 @@ from tests.browser.world import Person, World, make_world
 # Playwright runs a loop in this thread; the tests still use the database from it.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
-expect.set_options(timeout=8_000)
+expect.set_options(timeout=10_000)
 
 #: Errors of scripts and refusals of the security policy, wherever they happen, fail the test.
 WATCH_POLICY = """

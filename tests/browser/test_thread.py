@@ -13,7 +13,7 @@ from leads.models import Lead
 from messaging.models import Conversation, Draft, Message, OutboundMessage
 from messaging.segments import count
 from tenants.context import tenant_context
-from tests.browser.test_bell import TEXT, wait_for
+from tests.browser.test_bell import TEXT, patience, wait_for
 
 #: Text, and what it is sent as: encoding, units, segments.
 VECTORS = [
@@ -44,10 +44,6 @@ def sent(world, conversation: Conversation) -> list[str]:
     with tenant_context(world.tenant.pk):
         rows = OutboundMessage.objects.filter(conversation=conversation).order_by("id")
         return list(rows.values_list("body", flat=True))
-
-
-def focused(page: Page) -> str:
-    return page.evaluate("document.activeElement.id")
 
 
 def test_b08_text_caret_and_focus_survive_ten_arrivals(world, agent):
@@ -106,7 +102,7 @@ def test_b10_j_j_enter_opens_the_third_row_and_esc_returns_to_it(world, agent):
     expect(page).to_have_url(re.compile(third.pk))
     expect(page.locator("#thread :focus, #thread-pane:focus")).to_have_count(1)
     page.keyboard.press("Escape")
-    assert focused(page) == f"open-{third.pk}"
+    expect(page.locator(f"#open-{third.pk}")).to_be_focused()
 
     page.keyboard.press("k")
     page.keyboard.press("o")
@@ -177,7 +173,7 @@ def test_b13_stop_while_typing_puts_the_banner_in_place_of_the_composer(world, a
 
     world.inbound(conversation, "STOP")
 
-    expect(page.locator("[data-optout-banner]")).to_be_visible(timeout=2000)
+    expect(page.locator("[data-optout-banner]")).to_be_visible(timeout=patience(2))
     expect(page.locator("#composer")).to_have_count(0)
     expect(page.locator("[data-draft-copy]")).to_have_value("We could pay about 300")
     expect(page.get_by_role("button", name="Copy my draft")).to_be_visible()
@@ -264,7 +260,7 @@ def test_b16_undo_after_done_restores_the_row_where_it_was(world, agent):
 
     page.keyboard.press("e")
     expect(page.locator(f"#row-{middle.pk}")).to_have_count(0)
-    assert stored(world, middle).status == "done"
+    wait_for_page(page, lambda: stored(world, middle).status == "done")
     page.get_by_role("button", name="Undo").click()
 
     wait_for_page(page, lambda: stored(world, middle).status == "open")
@@ -318,9 +314,9 @@ def test_a_draft_is_kept_on_the_server_and_follows_the_person(world, agent):
     conversation, other = world.conversation(), world.conversation()
     page = agent(world.people["ann"], world.inbox(conversation=conversation))
     with page.expect_request("**/draft/") as request:
-        field(page).press_sequentially("Half a sen")
+        field(page).fill("Half a sen")
     assert parse_qs(request.value.post_data)["body"] == ["Half a sen"]
-    field(page).press_sequentially("tence")
+    field(page).fill("Half a sentence")
 
     page.locator(f"#open-{other.pk}").click()  # at once: nothing typed may be lost
     expect(page.locator("#thread-pane")).to_have_attribute("data-conversation", other.pk)
