@@ -14,7 +14,15 @@ from django.utils import timezone
 
 from leads.models import Stage
 from messaging.actions.live import hint
-from messaging.models import Conversation, Draft, Message, Notification, ReadCursor, StageMembership
+from messaging.models import (
+    Conversation,
+    Draft,
+    Message,
+    Notification,
+    OutboundMessage,
+    ReadCursor,
+    StageMembership,
+)
 from tenants.models import Actor, AuditEntry
 
 #: A claim lives this long after the last key press; typing renews it every 30 seconds.
@@ -215,17 +223,27 @@ def mark_unread(*, conversation_id: str, actor_id: str) -> None:
     _notify(locked(conversation_id), actor_id=actor_id, kind="manual")
 
 
-def save_draft(*, conversation_id: str, actor_id: str, body: str) -> None:
-    """Keep a half-written reply; an empty one forgets it. No lock: only its author writes it.
+def save_draft(*, conversation_id: str, actor_id: str, body: str, send_key: str = "") -> None:
+    """Keep a half-written reply; an empty one forgets it.
+
+    A page saves its draft while it sends: what *send_key* has sent already is no draft any more.
+    The lock lets that send commit first.
 
     Raises:
         Conversation.DoesNotExist: no such row in this tenant.
     """
-    conversation = Conversation.objects.only("id").get(pk=conversation_id)
+    rows = Conversation.objects.select_for_update(no_key=True).only("id")
+    conversation = rows.get(pk=conversation_id)
+    sent = OutboundMessage.objects.filter(send_key=f"reply:{actor_id}:{send_key}")
+    if send_key and sent.exists():
+        return
     Draft.objects.update_or_create(
         actor_id=actor_id,
         conversation=conversation,
-        defaults={"body": body[:DRAFT_LENGTH], "updated_at": timezone.now()},
+        defaults={
+            "body": body.replace("\x00", "")[:DRAFT_LENGTH],
+            "updated_at": timezone.now(),
+        },
     )
 
 

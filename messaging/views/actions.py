@@ -72,7 +72,12 @@ def draft(request: HttpRequest, slug: str, conv: str) -> HttpResponse:
     form = _form_of(request) if request.method == "PUT" else request.POST
     body = form.get("body", "")
     try:
-        actions.save_draft(conversation_id=conv, actor_id=actor_id(request), body=body)
+        actions.save_draft(
+            conversation_id=conv,
+            actor_id=actor_id(request),
+            body=body,
+            send_key=form.get("send_key", ""),
+        )
     except (Conversation.DoesNotExist, ValidationError, ValueError) as error:
         raise Http404 from error
     return HttpResponse(status=204)

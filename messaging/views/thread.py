@@ -46,6 +46,7 @@ def since(request: HttpRequest, slug: str, conv: str, message: str) -> HttpRespo
         "base_message_id": newest,
         "event_seq": news.event_seq,
         "since_url": since_url(slug, conversation, newest, news, context["gate"]),
+        "swap_context": news.event_seq > number(request.GET.get("e")),
         "swap_composer": shown != context["gate"].key,
     }
     return render(request, "messaging/_since.html", context)

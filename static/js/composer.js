@@ -71,7 +71,8 @@
       method: "PUT",
       keepalive,
       headers: { "X-CSRFToken": token(), "HX-Request": "true" },
-      body: new URLSearchParams({ body: field.value }),
+      // The key tells the server a draft of what was sent meanwhile: that one must not come back.
+      body: new URLSearchParams({ body: field.value, send_key: form.elements.send_key?.value || "" }),
     }).then((answer) => {
       if (answer.status === 401) window.__lo.loginAgain();
       if (!answer.ok) saved.delete(form);
