@@ -90,8 +90,13 @@ class Lead(TenantModel):
     @property
     def display_name(self) -> str:
         """Name to show: of the person, else the company, else the street."""
+        return self.known_name or "Unknown sender"
+
+    @property
+    def known_name(self) -> str:
+        """Name as far as one is known, else ``""``."""
         name = self.full_name or f"{self.first_name} {self.last_name}".strip()
-        return name or self.company or self.address_line1 or "Unknown sender"
+        return name or self.company or self.address_line1
 
 
 class LeadTransition(models.Model):

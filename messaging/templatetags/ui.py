@@ -12,7 +12,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from leads.states import LeadState
-from messaging.models import Message
+from messaging.models import Conversation, Message
 
 register = template.Library()
 
@@ -135,6 +135,12 @@ def phone(number: str) -> str:
     if len(number) == 12 and number.startswith("+1") and number[1:].isdigit():
         return f"+1\u00a0{number[2:5]}\u00a0{number[5:8]}\u00a0{number[8:]}"
     return number
+
+
+@register.filter
+def whom(conversation: Conversation) -> str:
+    """Name of the person in a conversation, or the number of one nobody knows yet."""
+    return conversation.lead.known_name or phone(conversation.their_number)
 
 
 #: How a choice came in → words.
