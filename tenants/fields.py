@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from functools import lru_cache
 from typing import Any
@@ -14,6 +15,9 @@ from django.db import models
 from django_ulid.models import ULIDField
 
 from tenants.ulids import decode, encode, new_id
+
+#: The two plain forms of a uuid; ``uuid.UUID`` itself takes signs, blanks and other digits as well.
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}", re.IGNORECASE)
 
 
 class UlidField(ULIDField):
@@ -52,7 +56,7 @@ class UlidField(ULIDField):
         try:
             if not isinstance(value, str):
                 raise ValueError(value)
-            if len(value) in (32, 36) and "_" not in value:
+            if _UUID.fullmatch(value):
                 return uuid.UUID(value).int
             prefix, _, text = value.rpartition("_")
             if prefix not in ("", self.prefix):

@@ -29,7 +29,8 @@ def decode(text: str) -> int:
         ValueError: *text* is no ULID.
     """
     upper = text.upper()
-    if not _SHAPE.fullmatch(upper):
+    # Other alphabets have letters whose capital is one of ours.
+    if not (text.isascii() and _SHAPE.fullmatch(upper)):
         raise ValueError(f"{text!r} is not a ULID")
     number = 0
     for char in upper:
