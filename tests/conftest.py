@@ -94,9 +94,7 @@ class Office:
         if headers is None:
             delivery = delivery or f"delivery-{next(_serial)}"
             headers = providers["signalhouse"]().sign(body, secret, datetime.now(UTC), delivery)
-        return self.client.post(
-            path or self.path, body, content_type=content_type, headers=headers
-        )
+        return self.client.post(path or self.path, body, content_type=content_type, headers=headers)
 
     def receive(self, text: str, **options: Any) -> Message:
         """Post a text, process it, and return the message it became."""
@@ -184,9 +182,7 @@ def committed_office(transactional_db) -> Office:
 def login() -> Callable[[Office], Client]:
     def log_in(office: Office) -> Client:
         client = Client(raise_request_exception=False)
-        client.force_login(
-            office.agent.user, backend="django.contrib.auth.backends.ModelBackend"
-        )
+        client.force_login(office.agent.user, backend="django.contrib.auth.backends.ModelBackend")
         return client
 
     return log_in

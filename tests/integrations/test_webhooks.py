@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.utils import timezone
 
+from integrations.actions import create_endpoint
 from integrations.endpoints import forget
 from integrations.models import (
     WebhookEvent,
@@ -17,7 +18,6 @@ from integrations.models import (
     WebhookWork,
     WorkEvent,
 )
-from integrations.actions import create_endpoint
 from integrations.providers import providers
 from leads.models import Consent, ConsentEvent
 from tests.conftest import OURS, SECRET, THEIRS
@@ -246,8 +246,13 @@ def test_secrets_do_not_reach_what_is_kept(office):
     headers = providers["signalhouse"]().sign(body, SECRET, datetime.now(UTC), "d-1")
 
     office.post(
-        body, headers={**headers, "Authorization": "Bearer canary", "Cookie": "c=canary",
-                       "X-Api-Key": "canary"},
+        body,
+        headers={
+            **headers,
+            "Authorization": "Bearer canary",
+            "Cookie": "c=canary",
+            "X-Api-Key": "canary",
+        },
     )
 
     with office.inside():

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
+
 import pytest
 from django.utils import timezone
 
 from campaigns.models import CallItem
 from integrations.actions import create_endpoint
-from integrations.models import WebhookWork
+from integrations.models import Integration, WebhookWork
+from integrations.providers import providers
 from leads.actions import arm_timer, move_lead
 from leads.models import Consent, ContactPoint, Lead, LeadEvent, LeadTimer
 from messaging.models import Conversation, LiveEvent, Message, Notification, OutboundMessage
@@ -26,7 +30,11 @@ def test_text_of_a_known_lead_does_everything_in_one_step(office):
     with office.inside():
         lead.refresh_from_db()
         assert message.lead_id == lead.pk
-        assert (message.direction, message.status, message.reading) == ("in", "received", "question")
+        assert (message.direction, message.status, message.reading) == (
+            "in",
+            "received",
+            "question",
+        )
         assert (lead.state, lead.last_response_at is not None) == ("responded", True)
         assert LeadTimer.objects.get(kind="7D").cancel_reason == "reply"
         assert LeadTimer.objects.get(kind="CALLBACK").cancelled_at is None
@@ -35,7 +43,9 @@ def test_text_of_a_known_lead_does_everything_in_one_step(office):
         conversation = Conversation.objects.get()
         assert conversation.waiting_since is not None
         assert conversation.last_snippet == "Maybe. What would you pay?"
-        assert set(LiveEvent.objects.values_list("kind", "stage")) >= {("inbound", "initial_message")}
+        assert set(LiveEvent.objects.values_list("kind", "stage")) >= {
+            ("inbound", "initial_message")
+        }
         assert WebhookWork.objects.get().outcome.startswith(f"filed {message.pk}")
 
 
@@ -166,17 +176,10 @@ def test_help_gets_one_automatic_text(office):
 def test_opt_out_event_of_a_provider_silences(office):
     office.receive("hello")
     with office.inside():
-        from integrations.models import Integration
-
         generic = Integration.objects.create(
             provider="standard_webhooks", name="Generic", secret="whsec_" + "MDEy" * 11
         )
         endpoint = create_endpoint(generic)
-    import json
-    from datetime import UTC, datetime
-
-    from integrations.providers import providers
-
     body = json.dumps(
         {
             "type": "contact.opted_out",
@@ -188,9 +191,7 @@ def test_opt_out_event_of_a_provider_silences(office):
         body, generic.secret, datetime.now(UTC), "msg_1"
     )
 
-    answer = office.post(
-        body, path=f"/hooks/standard_webhooks/{endpoint.token}/", headers=headers
-    )
+    answer = office.post(body, path=f"/hooks/standard_webhooks/{endpoint.token}/", headers=headers)
     drain()
 
     assert answer.status_code == 202
@@ -206,8 +207,13 @@ def test_replaying_a_text_adds_nothing(office, first):
         work = WebhookWork.objects.get()
         before = LeadEvent.objects.count(), OutboundMessage.objects.count()
         WebhookWork.objects.create(
-            event=work.event, received_at=work.received_at, lane=work.lane, run_no=2,
-            their_number=work.their_number, is_inbound=True, tenant=office.tenant,
+            event=work.event,
+            received_at=work.received_at,
+            lane=work.lane,
+            run_no=2,
+            their_number=work.their_number,
+            is_inbound=True,
+            tenant=office.tenant,
         )
 
     drain()
