@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -97,3 +98,13 @@ def at_once(jobs: Sequence[Callable[[], T]]) -> list[T | BaseException]:
         thread.join(60)
     assert not any(thread.is_alive() for thread in threads), "a thread hangs"
     return results
+
+
+def until_somebody_waits(seconds: float = 5.0) -> None:
+    """Return as soon as another session waits for a lock that this one may hold."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if rows("SELECT FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"):
+            return
+        time.sleep(0.01)
+    raise AssertionError("nobody waits")

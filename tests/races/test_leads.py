@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import random
+import threading
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
-from leads.actions import MoveRefused, arm_timer, create_lead, move_lead
+from leads.actions import MoveRefused, arm_timer, create_lead, lock_consents, move_lead
 from leads.models import Lead, LeadEvent, LeadTimer
 from leads.states import LeadState, may_move
 from messaging.models import Conversation
 from messaging.timers import fire_due
-from tests.conftest import drain
-from tests.raw import at_once, rows
+from tests.conftest import THEIRS, drain
+from tests.raw import at_once, rows, until_somebody_waits
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -132,3 +133,37 @@ def test_two_timer_loops_fire_each_timer_once(committed_office):
     assert sum(settled) == 15
     with office.inside():
         assert LeadEvent.objects.filter(kind="timer_7d").count() == 15
+
+
+def test_a_timer_waits_for_a_text_that_is_being_filed(committed_office):
+    """Filing locks person, conversation, lead. Against that order there would be a deadlock."""
+    office = committed_office
+    lead = office.lead()
+    with office.inside():
+        move_lead(lead.pk, to="touched")
+        Conversation.objects.create(
+            lead=lead,
+            phone_number=office.number,
+            our_number=office.number.number,
+            their_number=THEIRS,
+            stage="initial_message",
+        )
+        arm_timer(lead.pk, kind="7D", days=7)
+        LeadTimer.objects.update(fire_at=timezone.now() - timedelta(seconds=1))
+    holding = threading.Event()
+
+    def file():
+        with office.inside():
+            lock_consents([THEIRS])
+            Conversation.objects.select_for_update(no_key=True).get()
+            holding.set()
+            until_somebody_waits()
+            Lead.objects.select_for_update(no_key=True).get(pk=lead.pk)
+
+    def fire():
+        holding.wait(5)
+        return fire_due()
+
+    assert at_once([file, fire]) == [None, 1]
+    with office.inside():
+        assert LeadTimer.objects.get().attempts == 0

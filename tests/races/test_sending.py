@@ -12,8 +12,8 @@ from django.utils import timezone
 from campaigns.models import CallItem
 from leads.actions import Choice, record_choice
 from leads.events import CallWanted
-from leads.models import Consent, Lead
-from messaging.actions.consent import opt_out
+from leads.models import Consent, ConsentEvent, Lead
+from messaging.actions.consent import opt_out, silence
 from messaging.actions.sending import SendRefused, send_reply, start_conversation
 from messaging.models import (
     Conversation,
@@ -23,12 +23,12 @@ from messaging.models import (
     PhoneNumber,
     SendAttempt,
 )
-from messaging.sender import claim, send
+from messaging.sender import _give_up_on_silent, claim, send
 from tenants.dispatch import emit
 from tenants.ulids import to_uuid
 from tests.carrier import send_due
 from tests.conftest import THEIRS, drain
-from tests.raw import at_once, rows
+from tests.raw import at_once, rows, until_somebody_waits
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -305,3 +305,28 @@ def test_threads_of_one_person_do_not_lock_each_other_out(committed_office):
 def opt_out_by_hand(office):
     with office.inside():
         opt_out(Choice(address=THEIRS, kind="opt_out", actor_id=office.agent.pk, reason="x"))
+
+
+def test_silence_waits_for_a_stop_that_is_being_processed(committed_office, queue, settings):
+    """A STOP locks the person, then their texts; giving up on a text must do the same."""
+    office = committed_office
+    queue(office)
+    claim(office.tenant.pk, most=5)
+    settings.SEND_DEADLINE = settings.SEND_LEASE = 0.0
+    holding = threading.Event()
+
+    def stop():
+        with office.inside():
+            record_choice(Choice(address=THEIRS, kind="opt_out", position=1))
+            holding.set()
+            until_somebody_waits()
+            silence(THEIRS, cause=ConsentEvent.objects.get().pk)
+
+    def give_up():
+        holding.wait(5)
+        _give_up_on_silent(office.tenant.pk)
+
+    assert at_once([stop, give_up]) == [None, None]
+    with office.inside():
+        outbound = OutboundMessage.objects.get()
+        assert (outbound.state, outbound.sent_before_stop) == ("unknown", True)
