@@ -172,19 +172,6 @@ def undo(*, conversation_id: str, token: str) -> Conversation:
     return conversation
 
 
-def wake_due(*, limit: int = 200) -> int:
-    """Open the conversations whose snooze has run out, in this tenant; return how many."""
-    due = (
-        Conversation.objects.select_for_update(no_key=True, of=("self",), skip_locked=True)
-        .filter(status="snoozed", snoozed_until__lte=timezone.now())
-        .order_by("snoozed_until", "id")[:limit]
-    )
-    for conversation in (woken := list(due)):
-        _update(conversation, status="open", snoozed_until=None)
-        tell(conversation)
-    return len(woken)
-
-
 def assign(*, conversation_id: str, actor_id: str, to_id: str | None) -> Conversation:
     """Give a conversation to a person, or to nobody; they are told unless it is oneself.
 

@@ -21,7 +21,7 @@ from messaging import inbox as lists
 from messaging.actions import inbox as actions
 from messaging.inbox import Listing
 from messaging.models import Conversation
-from messaging.views.access import door, found, refuse_observers
+from messaging.views.access import bell_or_404, door, found, refuse_observers
 from messaging.views.inbox import list_context, listing_of
 from messaging.views.pane import conversations_for_pane, pane_context, query_string, urls_of
 from messaging.views.shell import counted, forget_counted
@@ -236,7 +236,7 @@ def answer(
             level = messages.ERROR if outcome.kind == "error" else messages.INFO
             messages.add_message(request, level, outcome.toast)
         return redirect(_back(request, conversation, closed=outcome.closed))
-    context = acted(request, conversation.pk) | {"outcome": outcome}
+    context = acted(request, conversation) | {"outcome": outcome}
     if outcome.rows:
         listing = listing_of(request, context["stage"])
         context |= list_context(request, listing, lists.page(listing)) | {"full_page": False}
@@ -249,18 +249,19 @@ def answer(
     return response
 
 
-def acted(request: HttpRequest, conversation_id: str) -> dict[str, Any]:
-    """Return the context of a conversation as it is after an action, with its row."""
+def acted(request: HttpRequest, before: Conversation) -> dict[str, Any]:
+    """Return the context of a conversation as it is after an action, with its row.
+
+    The row and the counts are those of the list it stood in *before*.
+    """
     actor = request.actor  # type: ignore[attr-defined]
-    conversation = conversations_for_pane(actor).get(pk=conversation_id)
+    conversation = conversations_for_pane(actor).get(pk=before.pk)
     forget_counted(request)  # unread and waiting have changed
     bells, _ = counted(request)
-    context = pane_context(request, conversation, bells=bells)
-    tab = request.GET.get("tab", "waiting")
-    listing = Listing(
-        actor=actor, bell=context["stage"], tab=tab if tab in lists.TABS else "waiting"
-    )
-    return context | {
+    here, tab = bell_or_404(bells, before.stage), request.GET.get("tab", "waiting")
+    listing = Listing(actor=actor, bell=here, tab=tab if tab in lists.TABS else "waiting")
+    return pane_context(request, conversation, bells=bells) | {
+        "stage": here,
         "row": lists.as_rows(listing, [conversation])[0],
         "stays": lists.belongs(listing, conversation),
         "counts": lists.tab_counts(listing),

@@ -47,7 +47,7 @@ def reply(request: HttpRequest, slug: str, conv: str, part: bool = False) -> Htt
         return _refuse(request, conversation, body, refusal, part=part)
     if not part:
         return answer(request, conversation, Outcome(), part=False)
-    context = acted(request, conversation.pk)
+    context = acted(request, conversation)
     newest = request.POST.get("base_message_id", "")
     news = thread.since(context["conversation"], newest, number(request.POST.get("event_seq")))
     last = news.newest.pk if news.newest else ""
@@ -105,7 +105,7 @@ def _refuse(
         return show_thread(
             request, conversation.stage, conversation.pk, note=refusal.text, status=refusal.status
         )
-    context = acted(request, conversation.pk) | {"note": refusal.text}
+    context = acted(request, conversation) | {"note": refusal.text}
     return render(request, "messaging/_refused.html", context, status=refusal.status)
 
 
@@ -116,7 +116,7 @@ def suppress(request: HttpRequest, slug: str, conv: str, part: bool = False) -> 
     conversation = mine(request, conv)
     reason = request.POST.get("reason", "").strip()[:500]
     if request.method == "GET" or not reason:
-        context = acted(request, conversation.pk)
+        context = acted(request, conversation)
         status = 200 if request.method == "GET" else 422
         return render(request, "messaging/suppress.html", context, status=status)
     opt_out(

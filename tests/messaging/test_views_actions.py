@@ -9,7 +9,6 @@ from django.utils import timezone
 
 from leads.actions import Choice, record_choice
 from leads.models import Consent, Lead, LeadEvent
-from messaging.actions import inbox as actions
 from messaging.models import Conversation, Draft, Message, Notification, OutboundMessage
 from tenants.models import AuditEntry
 from tests.messaging.pages import client_of, fresh, hints, make_thread, person, queries, say, url
@@ -340,19 +339,6 @@ def test_snoozing_keeps_the_place_in_the_queue(office):
     assert timedelta(minutes=59) < after.snoozed_until - timezone.now() <= timedelta(hours=1)
 
 
-def test_a_snooze_wakes_at_its_time_and_until_they_reply_does_not(office):
-    due, asleep = make_thread(office), make_thread(office)
-    act(office, due, "snooze", until="1h")
-    act(office, asleep, "snooze", until="reply")
-    with office.inside():
-        Conversation.objects.filter(pk=due.pk).update(snoozed_until=timezone.now())
-
-        assert actions.wake_due() == 1
-
-    assert fresh(office, due).status == "open"
-    assert fresh(office, asleep).status == "snoozed"
-
-
 def test_a_snooze_to_nowhere_is_not_found(office):
     conversation = make_thread(office)
 
@@ -402,8 +388,10 @@ def test_the_page_offers_only_legal_moves(office):
 def test_moving_to_another_inbox_takes_the_unread_along(office):
     conversation = make_thread(office, unread_for=office.agent)
 
-    act(office, conversation, "stage/part", stage="nudger")
+    text = act(office, conversation, "stage/part", stage="nudger").content.decode()
 
+    assert f'id="row-{conversation.pk}" hx-swap-oob="delete"' in text
+    assert 'id="count-waiting" hx-swap-oob="true">0<' in text
     with office.inside():
         assert Notification.objects.get(read_at=None).stage == "nudger"
     assert fresh(office, conversation).stage == "nudger"
