@@ -10,6 +10,7 @@ from django.db import connection, transaction
 from leads.actions import (
     SILENCE_DAYS,
     arm_timer,
+    lock_consents,
     move_if_legal,
     owner,
     record_event,
@@ -103,14 +104,11 @@ def _due() -> list[tuple[str, str]]:
 def _fire(timer_id: str, lead_id: str) -> int:
     """Settle one timer: lock, look again, and act; return 1 when it did.
 
-    Conversations before the lead before the timer, as an inbound text locks them.
+    People, conversations, lead, timer: a text that is filed and an opt-out lock in this order.
     """
-    list(
-        Conversation.objects.select_for_update(no_key=True, of=("self",))
-        .filter(lead_id=lead_id)
-        .order_by("pk")
-        .values_list("pk")
-    )
+    threads = Conversation.objects.filter(lead_id=lead_id).order_by("pk")
+    lock_consents(list(threads.values_list("their_number", flat=True)))
+    list(threads.select_for_update(no_key=True, of=("self",)).values_list("pk"))
     lead = Lead.objects.select_for_update(no_key=True).get(pk=lead_id)
     timer = (
         LeadTimer.objects.select_for_update(no_key=True)

@@ -9,9 +9,18 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from leads.actions import MoveRefused, arm_timer, create_lead, lock_consents, move_lead
+from leads.actions import (
+    Choice,
+    MoveRefused,
+    arm_timer,
+    create_lead,
+    lock_consents,
+    move_lead,
+    record_choice,
+)
 from leads.models import Lead, LeadEvent, LeadTimer
 from leads.states import LeadState, may_move
+from messaging.actions.consent import silence
 from messaging.models import Conversation
 from messaging.timers import fire_due
 from tests.conftest import THEIRS, drain
@@ -135,9 +144,8 @@ def test_two_timer_loops_fire_each_timer_once(committed_office):
         assert LeadEvent.objects.filter(kind="timer_7d").count() == 15
 
 
-def test_a_timer_waits_for_a_text_that_is_being_filed(committed_office):
-    """Filing locks person, conversation, lead. Against that order there would be a deadlock."""
-    office = committed_office
+def a_due_timer(office):
+    """Return a touched lead with a conversation and a silence timer that is due."""
     lead = office.lead()
     with office.inside():
         move_lead(lead.pk, to="touched")
@@ -150,7 +158,13 @@ def test_a_timer_waits_for_a_text_that_is_being_filed(committed_office):
         )
         arm_timer(lead.pk, kind="7D", days=7)
         LeadTimer.objects.update(fire_at=timezone.now() - timedelta(seconds=1))
-    holding = threading.Event()
+    return lead
+
+
+def test_a_timer_waits_for_a_text_that_is_being_filed(committed_office):
+    """Filing locks person, conversation, lead. Against that order there would be a deadlock."""
+    office = committed_office
+    lead, holding = a_due_timer(office), threading.Event()
 
     def file():
         with office.inside():
@@ -167,3 +181,26 @@ def test_a_timer_waits_for_a_text_that_is_being_filed(committed_office):
     assert at_once([file, fire]) == [None, 1]
     with office.inside():
         assert LeadTimer.objects.get().attempts == 0
+
+
+def test_a_timer_waits_for_an_opt_out_by_hand(committed_office):
+    """An opt-out locks the person, all leads, then their conversations."""
+    office = committed_office
+    lead, holding = a_due_timer(office), threading.Event()
+
+    def stop():
+        with office.inside():
+            event = record_choice(Choice(address=THEIRS, kind="opt_out"))
+            Lead.objects.select_for_update(no_key=True).get(pk=lead.pk)
+            holding.set()
+            until_somebody_waits()
+            silence(THEIRS, cause=event)
+
+    def fire():
+        holding.wait(5)
+        return fire_due()
+
+    assert at_once([stop, fire]) == [None, 0]
+    with office.inside():
+        assert LeadTimer.objects.get().cancel_reason == "opted out"
+        assert Lead.objects.get().state == "suppressed"
