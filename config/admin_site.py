@@ -66,6 +66,7 @@ RECORDS = {
 }
 #: Pages that need no tenant; every other one is a 404 until one is entered.
 WITHOUT_TENANT = {"login", "logout", "index", "choose", "leave", "jsi18n", "search"}
+PEOPLE_PAGES = ("password_change", "tenants_user", "auth_user_password_change")
 
 
 class FairleadSite(UnfoldAdminSite):
@@ -123,7 +124,7 @@ class FairleadSite(UnfoldAdminSite):
     def _outside(self, request: HttpRequest) -> HttpResponse | None:
         match = request.resolver_match
         name = (match.url_name or "") if match else ""
-        if name in WITHOUT_TENANT or name.startswith(("password_change", "tenants_user")):
+        if name in WITHOUT_TENANT or name.startswith(PEOPLE_PAGES):
             return None
         if request.method == "GET" and name.endswith("_changelist") and memberships(request):
             query = urlencode({"next": request.get_full_path()})

@@ -7,11 +7,11 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.decorators import action
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget
 
 from integrations.actions import create_endpoint
@@ -43,7 +43,7 @@ from tenants.admin import (
     id_link,
     visible_text,
 )
-from tenants.admin.base import actor_id
+from tenants.admin.base import actor_id, page_action
 
 #: How long the old secret of a rotated pair may stay good.
 GRACES = {
@@ -148,14 +148,14 @@ class IntegrationAdmin(TenantAdmin):
         if change and "integrations_integration_drop_old_secret" in request.POST:
             self.drop_old_secret(request, obj)
 
-    @action(description="Drop the secret before")
+    @page_action("Drop the secret before")
     def drop_old_secret(self, request: HttpRequest, obj: Integration) -> None:
         drop_previous_secret(obj, actor_id=actor_id(request))
         self.message_user(request, "Only the current secret is accepted now.")
 
     def get_actions_submit_line(self, request: HttpRequest, object_id: Any) -> Any:
         found = super().get_actions_submit_line(request, object_id)
-        record = self.get_object(request, object_id) if object_id else None
+        record = self.get_object(request, unquote(object_id)) if object_id else None
         return found if record is not None and record.previous_secret else []
 
 
@@ -193,6 +193,7 @@ class WebhookEndpointAdmin(TenantAdmin):
     search_fields = ["id"]
     search_phones = ["our_number"]
     actions = ["retire"]
+    actions_submit_line = ["retire_url"]
     fields = ["integration", "signed", "our_number"]
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
@@ -212,9 +213,30 @@ class WebhookEndpointAdmin(TenantAdmin):
             endpoint.url,
         )
 
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: Any = None,
+    ) -> Any:
+        saves = {"show_save": object_id is None, "show_save_and_continue": object_id is None}
+        return super().changeform_view(request, object_id, form_url, saves)
+
+    def get_actions_submit_line(self, request: HttpRequest, object_id: Any) -> Any:
+        found = super().get_actions_submit_line(request, object_id)
+        record = self.get_object(request, unquote(object_id)) if object_id else None
+        return found if record is not None and record.retired_at is None else []
+
+    @page_action("Retire this URL", permissions=["change"])
+    def retire_url(self, request: HttpRequest, obj: WebhookEndpoint) -> None:
+        retire_endpoint(obj, actor_id=actor_id(request))
+
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        if change:
-            return  # a URL is made or retired, never edited
+        if change:  # a URL is made or retired, never edited
+            if "integrations_webhookendpoint_retire_url" in request.POST:
+                self.retire_url(request, obj)
+            return
         made = create_endpoint(obj.integration, signed=obj.signed, our_number=obj.our_number)
         obj.__dict__.update(made.__dict__)
         note("endpoint.made", actor_id=actor_id(request), subject=made)
@@ -252,7 +274,11 @@ class WebhookEventAdmin(LogAdmin):
 class WebhookReceiptAdmin(LogAdmin):
     label = "Receipts"
     hint = "Proof of every delivery, kept for ever."
-    list_display = [id_link("event", "integrations_webhookevent", "webhook"), "source", "received_at"]
+    list_display = [
+        id_link("event", "integrations_webhookevent", "webhook"),
+        "source",
+        "received_at",
+    ]
     list_display_links = None
     list_filter = [AgeFilter]
     list_defer = ["idem_key", "body_hash"]

@@ -12,11 +12,11 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
-from unfold.decorators import action
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminSelectWidget
 
 from leads.actions import MoveRefused, create_lead, move_lead
 from leads.captures import normalize_email
+from leads.forms import ContactPointForm, LeadForm
 from leads.models import (
     Consent,
     ConsentEvent,
@@ -36,11 +36,11 @@ from tenants.admin import (
     LogAdmin,
     RowsFilter,
     TenantAdmin,
-    TenantForm,
     chip_column,
     id_link,
+    words_column,
 )
-from tenants.admin.base import actor_id, tenant_of
+from tenants.admin.base import actor_id, page_action, tenant_of
 from tenants.admin.search import phone_prefix
 
 COLORS = ["slate", "blue", "teal", "violet", "orange", "cyan", "green", "amber", "red"]
@@ -64,52 +64,15 @@ class StageFilter(RowsFilter):
     rows = staticmethod(stages_of)
 
 
-def whole_phone(text: str) -> str:
-    """Return a phone number in E.164.
-
-    Raises:
-        ValidationError: *text* is no complete number.
-    """
-    number, whole = phone_prefix(text)
-    if not whole:
-        raise forms.ValidationError("Write it as 202 555 0142 or +12025550142.")
-    return number
-
-
-class LeadForm(TenantForm):
-    """A lead's person. A new one may come with a phone number and an e-mail address."""
-
-    phone = forms.CharField(required=False, max_length=40, widget=UnfoldAdminTextInputWidget)
-    email = forms.CharField(
-        label="E-mail", required=False, max_length=320, widget=UnfoldAdminTextInputWidget
-    )
-
-    class Meta:
-        model = Lead
-        fields: list[str] = []
-
-    def clean_phone(self) -> str:
-        text = self.cleaned_data["phone"].strip()
-        return whole_phone(text) if text else ""
-
-    def clean_email(self) -> str:
-        text = self.cleaned_data["email"].strip()
-        folded = normalize_email(text)
-        if text and not folded:
-            raise forms.ValidationError("This is no e-mail address.")
-        return folded
-
-
 @admin.register(Lead)
 class LeadAdmin(TenantAdmin):
     hint = "People, properties and businesses to reach."
     form = LeadForm
     add_role = change_role = "configure"
     list_display = [
-        "display_name",
+        "who",
         chip_column("state", colors={}),
-        "stage",
-        "company",
+        words_column("stage"),
         "city",
         "assigned_agent",
         "last_response_at",
@@ -189,7 +152,11 @@ class LeadAdmin(TenantAdmin):
                 found[name] = (_mover(state), name, words)
         return found
 
-    @action(description="Text this lead", url_path="text", permissions=["reply"])
+    @admin.display(description="name")
+    def who(self, lead: Lead) -> str:
+        return lead.display_name
+
+    @page_action("Text this lead", url_path="text", permissions=["reply"])
     def text_lead(self, request: HttpRequest, object_id: str) -> HttpResponse:
         lead = self.found(request, object_id)
         tenant = tenant_of(request)
@@ -273,28 +240,6 @@ class LeadTransitionAdmin(LogAdmin):
         return rows if self.has_view_permission(request) else rows.none()
 
 
-class ContactPointForm(TenantForm):
-    """Reads the address the way texts and imports do."""
-
-    class Meta:
-        model = ContactPoint
-        fields = ["lead", "kind", "normalized", "line_type", "is_primary"]
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
-        value = cleaned.get("normalized")
-        if value and cleaned.get("kind") == "phone":
-            cleaned["normalized"] = whole_phone(value)
-        elif value:
-            folded = normalize_email(value)
-            if not folded:
-                raise forms.ValidationError("This is no e-mail address.")
-            cleaned["normalized"] = folded
-        if value:
-            self.instance.raw = value
-        return cleaned
-
-
 @admin.register(ContactPoint)
 class ContactPointAdmin(TenantAdmin):
     hint = "Phone numbers and e-mail addresses."
@@ -325,7 +270,15 @@ class ContactPointAdmin(TenantAdmin):
 class StageAdmin(TenantAdmin):
     hint = "Inboxes and their bells."
     add_role = change_role = "configure"
-    list_display = ["label", "key", "short_label", "position", "worker", "delay_days", "sla_minutes"]
+    list_display = [
+        "label",
+        "key",
+        "short_label",
+        "position",
+        "worker",
+        "delay_days",
+        "sla_minutes",
+    ]
     list_select_related = ["worker"]
     search_fields = ["label", "key"]
     fields = [

@@ -35,7 +35,9 @@ from tenants.admin import (
     TenantForm,
     chip_column,
     id_link,
+    plain,
     visible_text,
+    words_column,
 )
 
 _SECRETS = [f"integration__{name}" for name in ("api_key", "secret", "previous_secret")]
@@ -105,7 +107,14 @@ class StageMembershipAdmin(TenantAdmin):
     label = "Who works which stage"
     hint = "Active members ring, observers look on."
     add_role = change_role = delete_role = "manage"
-    list_display = ["actor", "stage", chip_column("role"), "muted_until", "sound", "desktop"]
+    list_display = [
+        "actor",
+        words_column("stage"),
+        chip_column("role"),
+        "muted_until",
+        "sound",
+        "desktop",
+    ]
     list_filter = ["role", StageFilter]
     list_select_related = ["actor"]
     search_fields = ["id"]
@@ -129,7 +138,7 @@ class ConversationAdmin(LogAdmin):
     list_display = [
         "their_number",
         "lead",
-        "stage",
+        words_column("stage"),
         chip_column("status"),
         "waiting_since",
         "last_message_at",
@@ -161,7 +170,7 @@ class MessageAdmin(LogAdmin):
 
     @admin.display(description="text")
     def snippet(self, message: Message) -> str:
-        return message.body if len(message.body) <= 60 else f"{message.body[:59]}…"
+        return plain(message.body if len(message.body) <= 60 else f"{message.body[:59]}…")
 
     @admin.display(description="Text")
     def text(self, message: Message) -> SafeString | str:
@@ -229,7 +238,14 @@ class DailySendAdmin(LogAdmin):
 @admin.register(Notification)
 class NotificationAdmin(LogAdmin):
     hint = "Unread of each person."
-    list_display = ["actor", "stage", "conversation", "count", "updated_at", "read_at"]
+    list_display = [
+        "actor",
+        words_column("stage"),
+        "conversation",
+        "count",
+        "updated_at",
+        "read_at",
+    ]
     list_filter = [StageFilter, AgeFilter]
     list_select_related = ["actor", "conversation"]
 
@@ -265,7 +281,7 @@ class LiveEventAdmin(LogAdmin):
     list_display = [
         "seq",
         chip_column("kind", colors={}),
-        "stage",
+        words_column("stage"),
         id_link("conversation", "messaging_conversation", "conversation"),
         "created_at",
     ]

@@ -43,15 +43,18 @@
       });
     }
     for (const input of root.querySelectorAll("input.vDateField, input.vTimeField")) {
-      const name = input.closest(".fact")?.querySelector(".fact__name")?.firstChild?.textContent.trim();
+      const name = input.closest(".prop")?.querySelector(".prop__name")?.firstChild?.textContent.trim();
       const part = input.classList.contains("vDateField") ? "date" : "time";
-      if (name && !input.labels.length) input.setAttribute("aria-label", `${name}, ${part}`);
-      else if (name) input.setAttribute("aria-label", `${name}, ${part}`);
+      if (name) input.setAttribute("aria-label", `${name}, ${part}`);
     }
     for (const link of root.querySelectorAll(".datetimeshortcuts a[href='#']")) {
       link.setAttribute("role", "button");
     }
   };
+  for (const cell of document.querySelectorAll("[data-label]")) {
+    const label = cell.dataset.label;
+    cell.dataset.label = label.charAt(0).toUpperCase() + label.slice(1);
+  }
   speak(document);
   addEventListener("load", () => speak(document));
 })();

@@ -2,7 +2,7 @@
 
 from tenants.admin import people
 from tenants.admin.base import LogAdmin, TenantAdmin
-from tenants.admin.columns import chip_column, id_link, visible_text
+from tenants.admin.columns import chip_column, id_link, plain, visible_text, words_column
 from tenants.admin.filters import AgeFilter, RowsFilter
 from tenants.admin.forms import TenantForm
 
@@ -15,5 +15,7 @@ __all__ = [
     "chip_column",
     "id_link",
     "people",
+    "plain",
     "visible_text",
+    "words_column",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import unquote
@@ -14,14 +15,18 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.text import capfirst
 from unfold.admin import ModelAdmin
+from unfold.decorators import action
 
 from tenants.actions import remove_record, save_record
 from tenants.admin.changelist import FirstPage, KeysetChangeList
+from tenants.admin.columns import NOTHING
 from tenants.admin.forms import TenantForm
 from tenants.admin.search import by_id, by_phone, by_words
 from tenants.constraints import AppendOnly, NoDelete
 from tenants.models import Actor, AuditEntry, Tenant
 from tenants.permissions import allows
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 #: Lines of a record's history.
 HISTORY = 100
@@ -37,6 +42,16 @@ def actor_of(request: HttpRequest) -> Actor | None:
     return getattr(request, "actor", None)
 
 
+def page_action(
+    description: str, *, url_path: str | None = None, permissions: list[str] | None = None
+) -> Callable[[Method], Method]:
+    """Turn a method into a button of a record's page; what it changes it changes on POST only."""
+    decorator: Callable[[Method], Method] = action(
+        description=description, url_path=url_path, permissions=permissions
+    )
+    return decorator
+
+
 def actor_id(request: HttpRequest) -> str | None:
     actor = actor_of(request)
     return None if actor is None else actor.pk
@@ -46,6 +61,7 @@ class KeysetAdmin(ModelAdmin):
     """Lists by key, 404 for what is not there, history from the audit log."""
 
     list_per_page = 50
+    empty_value_display = NOTHING
     show_full_result_count = False
     list_disable_select_all = True
     list_filter_submit = False
@@ -94,9 +110,11 @@ class KeysetAdmin(ModelAdmin):
         form_url: str = "",
         extra_context: Any = None,
     ) -> Any:
+        context = dict(extra_context or {})
         if object_id is not None:
             self.found(request, object_id)
-        return super().changeform_view(request, object_id, form_url, extra_context)
+            context.setdefault("show_save_and_add_another", False)
+        return super().changeform_view(request, object_id, form_url, context)
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: Any = None
@@ -104,7 +122,7 @@ class KeysetAdmin(ModelAdmin):
         self.found(request, object_id)
         return super().delete_view(request, object_id, extra_context)
 
-    def response_action(self, request: HttpRequest, queryset: QuerySet) -> HttpResponse | None:
+    def response_action(self, request: HttpRequest, queryset: Any) -> Any:
         """Act on the rows that were ticked; a row that is not in this list is a 404."""
         if request.POST.get("select_across", "0") not in ("0", ""):
             raise SuspiciousOperation("Actions take the rows on the page, not all of them.")
@@ -115,8 +133,7 @@ class KeysetAdmin(ModelAdmin):
             raise Http404 from error
         if ticked and queryset.filter(pk__in=ticked).count() != len(ticked):
             raise Http404
-        response: HttpResponse | None = super().response_action(request, queryset)
-        return response
+        return super().response_action(request, queryset)
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: Any = None
@@ -139,13 +156,13 @@ class KeysetAdmin(ModelAdmin):
             "preserved_filters": self.get_preserved_filters(request),
             **(extra_context or {}),
         }
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/object_history.html", context)
 
     # The audit log of the tenant takes the place of Django's, which knows no tenants.
-    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None: ...
-    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> None: ...
-    def log_deletions(self, request: HttpRequest, queryset: Any) -> None: ...
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any: ...
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any: ...
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any: ...
 
 
 class TenantAdmin(KeysetAdmin):
@@ -209,9 +226,11 @@ class TenantAdmin(KeysetAdmin):
     def formfield_for_foreignkey(
         self, db_field: ForeignKey, request: HttpRequest, **kwargs: Any
     ) -> ModelChoiceField | None:
-        rows = db_field.related_model._default_manager.all()  # type: ignore[union-attr]
+        rows = db_field.related_model._default_manager.all()
         if any(field.name == "tenant" for field in rows.model._meta.concrete_fields):
-            kwargs["queryset"] = self.pickable(db_field.name, rows.filter(tenant=tenant_of(request)))
+            kwargs["queryset"] = self.pickable(
+                db_field.name, rows.filter(tenant=tenant_of(request))
+            )
         else:
             kwargs["queryset"] = rows.none()  # people and tenants are not picked from a list
         formfield: ModelChoiceField | None = super().formfield_for_foreignkey(
@@ -250,9 +269,7 @@ class TenantAdmin(KeysetAdmin):
 
     # --- writing ------------------------------------------------------------------------------
     def save_model(self, request: HttpRequest, obj: Any, form: Form, change: bool) -> None:
-        save_record(
-            obj, fields=form.changed_data, actor_id=actor_id(request), is_new=not change
-        )
+        save_record(obj, fields=form.changed_data, actor_id=actor_id(request), is_new=not change)
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         remove_record(obj, actor_id=actor_id(request))
@@ -266,7 +283,9 @@ class LogAdmin(TenantAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         hidden = {"tenant", "prev_seq", "moved_from", "proved_rev"}
+        last = {self.opts.pk.name: 1, "created_at": 2}  # what it is comes before how it is called
         names = [f.name for f in self.opts.concrete_fields if f.name not in hidden]
+        names.sort(key=lambda name: last.get(name, 0))
         shown = [self.replaced.get(name, name) for name in names]
         return [name for name in shown if name]
 

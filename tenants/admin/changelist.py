@@ -82,7 +82,7 @@ class KeysetChangeList(ChangeList):
             found = found[:size]
         self.result_list = found
         self._link(found, has_newer=has_newer, has_older=has_older)
-        self._count(rows, whole_list=not (after or before or has_older))
+        self._count(rows)
         self.full_result_count = None
         self.show_full_result_count = False
         self.show_admin_actions = True
@@ -105,11 +105,8 @@ class KeysetChangeList(ChangeList):
         if has_older:
             self.older = self.get_query_string({AFTER: found[-1].pk}, [BEFORE])
 
-    def _count(self, rows: QuerySet, *, whole_list: bool) -> None:
-        if whole_list:
-            count = len(self.result_list)
-        else:
-            some = rows.order_by().select_related(None).only("pk")[: MOST_COUNTED + 1]
-            count = some.aggregate(n=Count("pk"))["n"]
+    def _count(self, rows: QuerySet) -> None:
+        some = rows.order_by().select_related(None).only("pk")[: MOST_COUNTED + 1]
+        count = some.aggregate(n=Count("pk"))["n"]
         self.more_than_counted = count > MOST_COUNTED
         self.result_count = min(count, MOST_COUNTED)

@@ -48,6 +48,8 @@ COLORS = {
     "unstorable": "amber",
     "valid": "green",
 }
+#: Stands where a value is missing.
+NOTHING = "\N{EN DASH}"
 #: Raw bytes are shown up to here.
 MOST_SHOWN = 64 * 1024
 
@@ -66,12 +68,23 @@ def chip_column(
     def column(record: Model) -> SafeString | str:
         value = getattr(record, field)
         if value in (None, ""):
-            return "–"
+            return NOTHING
         display = getattr(record, f"get_{field}_display", None)
         label = display() if display else str(value).replace("_", " ").capitalize()
         return chip(value, label, colors.get(value, ""))
 
     column.__name__ = f"{field}_chip"
+    return column
+
+
+def words_column(field: str, title: str = "") -> Callable[[Any], Any]:
+    """Return a column that writes a key such as ``book_appointment`` as words."""
+
+    @admin.display(description=title or field.replace("_", " "))
+    def column(record: Model) -> str:
+        return str(getattr(record, field) or NOTHING).replace("_", " ").capitalize()
+
+    column.__name__ = f"{field}_words"
     return column
 
 
@@ -82,7 +95,7 @@ def id_link(field: str, view: str, title: str) -> Callable[[Any], Any]:
     def column(record: Model) -> SafeString | str:
         value = getattr(record, field)
         if not value:
-            return "–"
+            return NOTHING
         try:
             url = reverse(f"admin:{view}_change", args=[value])
         except NoReverseMatch:
@@ -100,11 +113,18 @@ def visible_text(raw: bytes | memoryview | str | None) -> SafeString | str:
     instead of obeyed. Only the first 64 kB.
     """
     if raw is None:
-        return "–"
+        return NOTHING
     if not isinstance(raw, str):
         raw = bytes(raw[:MOST_SHOWN]).decode("utf-8", "replace")
-    shown = "".join(_visible(char) for char in raw[:MOST_SHOWN])
-    return format_html('<pre class="raw" tabindex="0" role="region" aria-label="Text">{}</pre>', shown)
+    return format_html(
+        '<pre class="raw" tabindex="0" role="region" aria-label="Text">{}</pre>',
+        plain(raw[:MOST_SHOWN]),
+    )
+
+
+def plain(text: str) -> str:
+    """Return *text* with its control characters, and those that turn it around, made visible."""
+    return "".join(_visible(char) for char in text)
 
 
 def _visible(char: str) -> str:

@@ -13,7 +13,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from tenants.actions import MemberChangeRefused, change_member, refuse_member_change
 from tenants.admin.base import KeysetAdmin, LogAdmin, TenantAdmin, actor_id, tenant_of
-from tenants.admin.columns import chip_column
+from tenants.admin.columns import NOTHING, chip_column
 from tenants.admin.filters import AgeFilter
 from tenants.admin.forms import TenantForm
 from tenants.admin.search import by_words
@@ -99,8 +99,12 @@ class ActorAdmin(TenantAdmin):
     ]
     list_filter = ["role", "kind", "is_active"]
     search_fields = ["name", "email"]
-    fields = ["name", "role", "is_active", "email", "kind", "user", "last_active_at", "expires_at"]
-    readonly_fields = ["email", "kind", "user", "last_active_at", "expires_at"]
+    fields = ["name", "role", "is_active", "login", "email", "kind", "last_active_at", "expires_at"]
+    readonly_fields = ["login", "email", "kind", "last_active_at", "expires_at"]
+
+    @admin.display(description="Login")
+    def login(self, actor: Actor) -> str:
+        return actor.user.username if actor.user else NOTHING
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         fixed = isinstance(obj, Actor) and (obj.kind != "user" or obj.expires_at is not None)
