@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 import structlog
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import DataError, InterfaceError, OperationalError, connection, transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
@@ -77,6 +77,13 @@ class TenantMiddleware:
             transaction.set_rollback(True)
         if isinstance(exception, OperationalError | InterfaceError):
             return _away(exception)
+        if isinstance(exception, DataError):  # a NUL, or a number out of range, in what was sent
+            logger.warning("a request could not be stored", error=str(exception))
+            return _still(
+                400,
+                "This could not be stored",
+                "It holds a character or a number that no record can keep. Nothing was changed.",
+            )
         return None
 
     def _enter(self, request: HttpRequest) -> tuple[Membership | None, HttpResponse | None]:
@@ -111,8 +118,19 @@ class TenantMiddleware:
 def _away(error: Exception) -> HttpResponse:
     """Answer while the database is away, or a statement ran into its time limit."""
     logger.error("the database did not answer", error=str(error))
-    page = render_to_string("503.html")
-    return HttpResponse(page, status=503, headers={"Retry-After": "5"})
+    answer = _still(
+        503,
+        "We cannot reach our database",
+        "Nothing was saved, and no text was lost. Load the page again in a moment.",
+    )
+    answer["Retry-After"] = "5"
+    return answer
+
+
+def _still(status: int, title: str, text: str) -> HttpResponse:
+    """Return a page that asks the database nothing."""
+    page = render_to_string("_still.html", {"title": title, "text": text})
+    return HttpResponse(page, status=status)
 
 
 def _not_found(request: HttpRequest) -> HttpResponse:

@@ -22,3 +22,10 @@ def test_page_says_so_and_asks_to_come_back_when_the_database_is_away():
 
     assert (answer.status_code, answer["Retry-After"]) == (503, "5")
     assert b"Nothing was saved" in answer.content
+
+
+@pytest.mark.parametrize("path", ["leads/?q=%00", "inbox/initial_message/?q=%00"])
+def test_what_the_database_cannot_read_is_the_senders_mistake(office, login, path):
+    answer = login(office).get(f"/t/harbor/{path}")
+
+    assert answer.status_code == 400
