@@ -148,10 +148,14 @@ class FairleadSite(UnfoldAdminSite):
         """Page: which tenant to work in. POST enters it, platform staff with a reason."""
         if request.method == "POST":
             return self._enter(request)
+        here = getattr(request, "tenant", None)
+        if here is not None and here.slug == request.GET.get("tenant") and _safe_next(request):
+            return redirect(_safe_next(request))  # the pages' link, from the same tenant
         return self._chooser(request)
 
     def _chooser(self, request: HttpRequest, error: str = "", status: int = 200) -> HttpResponse:
-        mine = memberships(request)
+        asked = request.GET.get("tenant", "")
+        mine = sorted(memberships(request), key=lambda one: one.slug != asked)
         context = {
             **self.each_context(request),
             "title": "Choose a tenant",

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
+from django.utils.http import urlencode
 
 from messaging.views.shell import Bell, bare_bells, counted
 from tenants.context import broken
@@ -205,9 +206,16 @@ class Shell:
             if not allows(self.actor, permission):
                 continue
             try:
-                yield Link(label=label, url=reverse(name), icon=icon)
+                yield Link(label=label, url=self._in_admin(reverse(name)), icon=icon)
             except NoReverseMatch:  # that table has no page in this admin
                 continue
+
+    def _in_admin(self, url: str) -> str:
+        """Return the way to an admin page, by the choice of a tenant for those who have several."""
+        if self.tenant is None or len(getattr(self.request, "memberships", [])) < 2:
+            return url
+        query = urlencode({"tenant": self.tenant.slug, "next": url})
+        return f"{reverse('admin:choose')}?{query}"
 
 
 def navigation(request: HttpRequest) -> dict[str, Any]:

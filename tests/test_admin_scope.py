@@ -326,3 +326,22 @@ def test_the_tenant_page_is_the_own_one(office, other_office):
 
     assert client.get(url(Tenant, "change", office.tenant.pk)).status_code == 200
     assert client.get(url(Tenant, "change", other_office.tenant.pk)).status_code == 404
+
+
+def test_the_way_from_a_tenants_pages_leads_to_the_same_tenants_records(filled):
+    own, foreign = filled
+    member = staff(own.office)
+    with foreign.office.inside():
+        Actor.objects.create(user=member.user, name="Both", role="operator")
+    client = enter(member.user, own.office.tenant)
+    target = url(Lead, "changelist")
+
+    def way(office):
+        return reverse("admin:choose") + f"?tenant={office.tenant.slug}&next={target}"
+
+    assert client.get(way(own.office))["Location"] == target
+    chooser = client.get(way(foreign.office)).content.decode().partition("<main")[2]
+    assert chooser.index(foreign.office.tenant.name) < chooser.index(own.office.tenant.name)
+    pages = client.get(f"/t/{own.office.tenant.slug}/").content.decode()
+    assert f"/admin/choose/?tenant={own.office.tenant.slug}&amp;next=" in pages
+    assert client.get(reverse("admin:choose") + "?next=https://evil.example/").status_code == 200

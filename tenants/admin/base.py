@@ -122,7 +122,7 @@ class KeysetAdmin(ModelAdmin):
         self.found(request, object_id)
         return super().delete_view(request, object_id, extra_context)
 
-    def response_action(self, request: HttpRequest, queryset: Any) -> Any:
+    def response_action(self, request: HttpRequest, queryset: Any, *args: Any) -> Any:
         """Act on the rows that were ticked; a row that is not in this list is a 404."""
         if request.POST.get("select_across", "0") not in ("0", ""):
             raise SuspiciousOperation("Actions take the rows on the page, not all of them.")
@@ -133,7 +133,7 @@ class KeysetAdmin(ModelAdmin):
             raise Http404 from error
         if ticked and queryset.filter(pk__in=ticked).count() != len(ticked):
             raise Http404
-        return super().response_action(request, queryset)
+        return super().response_action(request, queryset, *args)
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: Any = None
