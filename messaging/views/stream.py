@@ -9,7 +9,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import SyncToAsync, sync_to_async
 from django.core.handlers.asgi import ASGIRequest
 from django.db import connections
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
@@ -123,5 +123,13 @@ async def _still_allowed(request: HttpRequest, membership: Membership) -> bool:
 
 
 async def _release() -> None:
-    """Give the thread's database connection back: thousands of idle streams must hold none."""
+    """Give the database connection back, and the thread it was used in.
+
+    Django keeps a thread for each request until its answer ends. That of a stream ends in half an
+    hour: a thousand of them would be a thousand threads. The next look-up gets a new one.
+    """
     await sync_to_async(connections.close_all)()
+    context = SyncToAsync.thread_sensitive_context.get(None)
+    threads = SyncToAsync.context_to_thread_executor
+    if context is not None and (executor := threads.pop(context, None)):
+        executor.shutdown(wait=False)

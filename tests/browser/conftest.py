@@ -33,15 +33,18 @@ document.addEventListener("securitypolicyviolation", (event) => console.error(
 Agent = Callable[..., Page]
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put browser tests last: Playwright's loop runs in this thread from the first one on."""
-    here = Path(__file__).parent
-    ours = [item for item in items if here in item.path.parents]
-    for item in ours:
+def pytest_itemcollected(item: pytest.Item) -> None:
+    # Early: -m chooses by mark before the order below is made.
+    if Path(__file__).parent in item.path.parents:
         item.add_marker(pytest.mark.browser)
         if os.environ.get("NO_BROWSER") == "1":
             item.add_marker(pytest.mark.skip(reason="NO_BROWSER=1"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put browser tests last: Playwright's loop runs in this thread from the first one on."""
+    ours = [item for item in items if item.get_closest_marker("browser")]
     items[:] = [item for item in items if item not in ours] + ours
 
 

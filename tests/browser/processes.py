@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import httpx
+import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60
@@ -56,6 +57,12 @@ class Process:
             self._running.wait(5)
         self._running = None
         return time.monotonic() - began
+
+    def threads(self) -> int:
+        """Count the threads of its children."""
+        assert self._running is not None
+        children = psutil.Process(self._running.pid).children(recursive=True)
+        return sum(child.num_threads() for child in children)
 
     def said(self) -> str:
         return self.log.read_text(errors="replace")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import httpx
 import pytest
@@ -123,19 +123,17 @@ def test_a_stream_begins_where_the_page_was_rendered(world, ann):
     assert next(seq for seq, told in hints if told["k"] == "conv") > poll["cursor"]
 
 
-def test_streams_hold_one_database_connection_together(world, ann):
+def test_streams_hold_one_database_connection_together_and_no_threads(world, ann, server):
     with stream(world, ann):
         time.sleep(0.5)
-        before = backends()
-        nine = [stream(world, ann) for _ in range(9)]
-        for one in nine:
-            one.__enter__()
-        time.sleep(0.5)
+        before, threads = backends(), server.threads()
+        with ExitStack() as ten:
+            for _ in range(10):
+                ten.enter_context(stream(world, ann))
+            time.sleep(0.5)
 
-        assert backends() <= before
-
-        for one in nine:
-            one.__exit__(None, None, None)
+            assert backends() <= before
+            assert server.threads() <= threads + 4
 
 
 def test_the_poll_tells_the_same_and_refuses_strangers(world, ann):
