@@ -60,7 +60,8 @@ class Outcome:
 def record_outcome(outbound_id: str, attempt: int, outcome: Outcome) -> OutboundMessage:
     """Add a fact about an attempt and move its text as far as it goes.
 
-    An outcome of an older attempt, or of a text that is settled, is kept and moves nothing.
+    An outcome of an older attempt, or of a text that is settled, is kept and moves nothing, but
+    for the carrier's own report that it has the text.
     """
     address = OutboundMessage.objects.values_list("to_address", flat=True).get(pk=outbound_id)
     lock_consents([address])
@@ -77,7 +78,13 @@ def record_outcome(outbound_id: str, attempt: int, outcome: Outcome) -> Outbound
     )
     if outbound.attempt == attempt and outbound.state in (*_OPEN, "sent"):
         _derive(outbound, outcome)
+    elif _proves_acceptance(outcome) and outbound.state in ("queued", *_OPEN):
+        _derive(outbound, outcome)  # an older attempt did get through: no other one is made
     return outbound
+
+
+def _proves_acceptance(outcome: Outcome) -> bool:
+    return outcome.source == "callback" and outcome.kind in ("accepted", "delivered", "undelivered")
 
 
 def _derive(outbound: OutboundMessage, outcome: Outcome) -> None:
@@ -106,7 +113,7 @@ def _accept(outbound: OutboundMessage, outcome: Outcome) -> None:
         outbound.message.__class__.objects.filter(pk=outbound.message_id, external_id=None).update(
             external_id=outcome.provider_id
         )
-    if outbound.state not in _OPEN or outcome.kind == "failed":
+    if outbound.state not in ("queued", *_OPEN) or outcome.kind == "failed":
         return
     _settle(outbound, "sent", "")
     after_acceptance(outbound)

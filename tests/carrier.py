@@ -34,7 +34,8 @@ class Carrier:
     def accepted(self, number: str = THEIRS) -> list[str]:
         """Bodies that the carrier took for a number."""
         texts = self.client.get("/_control/texts", params={"to": number}).json()["texts"]
-        return [text["messageBody"] for text in texts if text["direction"] == "OUTBOUND"]
+        out = [text for text in texts if text["direction"] == "OUTBOUND"]
+        return [text["messageBody"] for text in out if text["status"] != "FAILED"]
 
     def received(self, number: str = THEIRS) -> list[str]:
         """Bodies on a handset, once all that was accepted has arrived."""

@@ -35,6 +35,8 @@ BEGIN
         END IF;
         IF NEW.state <> OLD.state AND NOT (NEW.state = ANY (CASE OLD.state
             WHEN 'queued' THEN ARRAY['sending', 'suppressed', 'cancelled', 'failed']
+                -- an attempt thought unwritten turns out to have been taken
+                || CASE WHEN OLD.attempt > 0 THEN ARRAY['sent', 'delivered', 'undelivered'] END
             WHEN 'sending' THEN ARRAY['queued', 'sent', 'delivered', 'undelivered', 'failed',
                                       'unknown', 'suppressed', 'cancelled']
             WHEN 'unknown' THEN ARRAY['sent', 'delivered', 'undelivered', 'failed']
