@@ -47,6 +47,11 @@
     event.preventDefault();
   });
 
+  body.addEventListener("lo:rows", () => {
+    const rows = byId("new-pill")?.getAttribute("hx-get");
+    if (rows) window.htmx.ajax("GET", rows, { target: "#rows", swap: "innerHTML" }).catch(() => {});
+  });
+
   const mark = () => {
     const open = pane()?.dataset.conversation;
     links().forEach((link) => {
@@ -91,12 +96,14 @@
   };
 
   /* Two answers may bring the same line, one's own reply for one: it is added once. */
-  const dedupe = (fragment) => [...fragment.querySelectorAll("li[id]")]
-    .filter((line) => byId(line.id)).forEach((line) => line.remove());
+  const dedupe = (fragment, target) => {
+    if (fragment.firstElementChild?.id === target.id) return;  // a whole new list
+    fragment.querySelectorAll("li[id]").forEach((line) => byId(line.id) && line.remove());
+  };
 
   body.addEventListener("htmx:oobBeforeSwap", (event) => {
     const { target, fragment } = event.detail;
-    if (target.id === "msgs" || target.id === "rows") dedupe(fragment);
+    if (target.id === "msgs" || target.id === "rows") dedupe(fragment, target);
     const box = scroller();
     if (box && target.id === "msgs") pinned = atEnd(box);
   });
