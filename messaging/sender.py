@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import random
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import cast
@@ -32,6 +32,8 @@ from tenants.ulids import to_text
 
 #: Texts claimed at once, and calls made at once, per process: about two seconds of sending.
 BATCH = CALLS = 8
+#: Seconds to wait for one of the calls in flight before looking for more to claim.
+FLIGHT_LOOK_S = 0.1
 
 logger = structlog.get_logger(__name__)
 
@@ -57,24 +59,39 @@ def attempt_token(outbound_id: str, attempt: int) -> str:
 
 
 class SendLoop:
-    """Claims and sends; one per drain process. ``step`` returns how many texts it dealt with."""
+    """Claims and sends; one per drain process.
+
+    Calls fly side by side: a provider that hangs on one text holds one slot, not the others'.
+    """
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(max_workers=CALLS, thread_name_prefix="send")
+        self._flying: set[Future[None]] = set()
 
     def step(self) -> int:
+        """Claim for the free slots and let fly; return how many texts moved, 0 when all rest."""
+        self._flying = {flight for flight in self._flying if not flight.done()}
+        claims = self._claim(BATCH - len(self._flying))
+        self._flying |= {self._pool.submit(_send_in_thread, one) for one in claims}
+        if claims:
+            return len(claims)
+        return len(wait(self._flying, timeout=FLIGHT_LOOK_S, return_when=FIRST_COMPLETED).done)
+
+    def finish(self) -> int:
+        """Wait for what is in flight; return how many texts that were."""
+        flights, self._flying = self._flying, set()
+        return len(wait(flights).done)
+
+    def _claim(self, most: int) -> list[Claim]:
         claims: list[Claim] = []
-        tenants = _tenants_with_sends()
+        tenants = _tenants_with_sends() if most > 0 else []
         random.shuffle(tenants)
         for tenant_id in tenants:
             _give_up_on_silent(tenant_id)
-            claims += claim(tenant_id, most=BATCH - len(claims))
-            if len(claims) >= BATCH:
+            claims += claim(tenant_id, most=most - len(claims))
+            if len(claims) >= most:
                 break
-        if claims:
-            list(self._pool.map(_send_in_thread, claims))
-            wake()
-        return len(claims)
+        return claims
 
 
 def _lease_s() -> float:
@@ -176,6 +193,8 @@ def _send_in_thread(one: Claim) -> None:
         connection.close()
     except Exception:  # one text must not take those of other people down with it
         logger.exception("a send failed in a way nobody foresaw", outbound=one.outbound_id)
+    else:
+        wake()
     finally:
         connection.close_if_unusable_or_obsolete()
 

@@ -34,9 +34,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         refuse_unsafe_role(connection)
-        loops = _loops(options["only"])
+        sender = SendLoop()
+        loops = _loops(options["only"], sender)
         if options["once"]:
-            while sum(step() for step, _ in loops.values()):
+            while sum(step() for step, _ in loops.values()) or sender.finish():
                 pass
             return
         stop = threading.Event()
@@ -57,10 +58,10 @@ class Command(BaseCommand):
             raise SystemExit(1)  # crash-only: the supervisor starts a clean process
 
 
-def _loops(only: str | None) -> dict[str, tuple[Callable[[], int], float]]:
+def _loops(only: str | None, sender: SendLoop) -> dict[str, tuple[Callable[[], int], float]]:
     loops: dict[str, tuple[Callable[[], int], float]] = {
         "events": (_events, IDLE_S),
-        "sends": (SendLoop().step, IDLE_S),
+        "sends": (sender.step, IDLE_S),
         "timers": (lambda: fire_due() + wake_snoozed(), TIMERS_IDLE_S),
     }
     return {only: loops[only]} if only else loops
