@@ -39,7 +39,7 @@ def read(request: HttpRequest, slug: str, stage: str) -> HttpResponse:
             actions.undo_stage_read(actor_id=actor.pk, token=token)
         except actions.UndoRefused:
             toast = {"text": "That can no longer be undone.", "kind": "error"}
-        return _answer(request, slug, stage, toast, is_open=False)
+        return _reload_rows(_answer(request, slug, stage, toast, is_open=False))
     batch = actions.mark_stage_read(actor_id=actor.pk, stage=stage)
     if batch.count:
         toast = {
@@ -47,7 +47,7 @@ def read(request: HttpRequest, slug: str, stage: str) -> HttpResponse:
             "undo_url": reverse("messaging:bell-read", args=[slug, stage]),
             "undo_vals": f'{{"undo": "{batch.token}"}}',
         }
-    return _answer(request, slug, stage, toast)
+    return _reload_rows(_answer(request, slug, stage, toast))
 
 
 @require_POST
@@ -66,6 +66,12 @@ def mute(request: HttpRequest, slug: str, stage: str) -> HttpResponse:
             request, slug, stage, {"text": "You do not work this stage.", "kind": "error"}
         )
     return _answer(request, slug, stage, {"text": "Bell muted" if until else "Bell on"})
+
+
+def _reload_rows(response: HttpResponse) -> HttpResponse:
+    """Have the page read its list again: each row says whether it is unread."""
+    response["HX-Trigger"] = "lo:rows"
+    return response
 
 
 def _answer(

@@ -101,6 +101,11 @@
     const form = mine(event.target);
     if (form && event.target === text(form)) save(form);
   });
+  // What could not be saved during an outage.
+  body.addEventListener("lo:state", ({ detail }) => {
+    const form = composer();
+    if (detail === "live" && form) save(form);
+  });
   addEventListener("pagehide", () => { const form = composer(); if (form) save(form, true); });
 
   document.addEventListener("keydown", (event) => {

@@ -180,7 +180,11 @@
     const copier = target.closest("[data-copy], [data-copy-from]");
     if (copier) copy(copier);
     const shown = target.closest("[data-toast]");
-    if (shown && target.closest("[data-dismiss], [data-undo]")) setTimeout(() => shown.remove());
+    if (shown && target.closest("[data-dismiss], [data-undo]")) {
+      // Its request is still to be answered, and the answer speaks to the button.
+      setTimeout(() => { shown.hidden = true; });
+      setTimeout(() => shown.remove(), 10000);
+    }
   });
 
   /* Permission for desktop notes is asked for here alone: never on load. */

@@ -202,9 +202,11 @@ def test_b07_the_title_counts_what_is_unread(world, agent):
     page.get_by_role("button", name="Mark all read").click()
     expect(page).to_have_title(re.compile("^Nudger"))
     expect_unread(page, 0)
+    expect(page.locator(".row--unread")).to_have_count(0)
 
     page.get_by_role("button", name="Undo").click()
     expect(page).to_have_title(re.compile(r"^\(4\) Nudger"))
+    expect(page.locator(".row--unread")).to_have_count(4)
 
 
 def test_b22_arrivals_are_announced_once_in_fifteen_seconds_and_move_no_focus(world, agent):
