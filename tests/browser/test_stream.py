@@ -16,6 +16,9 @@ from tenants.context import tenant_context
 from tests.browser.processes import Web, free_port
 from tests.browser.world import make_world
 
+#: It starts and stops servers, and measures how long that takes.
+pytestmark = pytest.mark.chaos
+
 
 @pytest.fixture
 def ann(world):
