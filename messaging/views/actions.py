@@ -239,7 +239,8 @@ def answer(
     context = acted(request, conversation) | {"outcome": outcome}
     if outcome.rows:
         listing = listing_of(request, context["stage"])
-        context |= list_context(request, listing, lists.page(listing)) | {"full_page": False}
+        context |= list_context(request, listing, lists.page(listing))
+        context |= {"full_page": False, "open_id": request.POST.get("open", conversation.pk)}
     if outcome.undo:
         context["undo_url"] = context["urls"]["undo_part"]
         context["undo_vals"] = json.dumps({"token": outcome.undo})
