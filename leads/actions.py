@@ -343,7 +343,8 @@ def lock_consents(addresses: list[str]) -> None:
     with connection.cursor() as cursor:
         if _lock_bases(cursor, wanted) < len(wanted):
             cursor.execute(
-                "INSERT INTO consents (tenant_id, id, channel, address, scope, state, rev, position)"
+                "INSERT INTO consents"
+                " (tenant_id, id, channel, address, scope, state, rev, position)"
                 " SELECT %s, ulid_new(), 'sms', a, '', 'unknown', 0, 0"
                 " FROM unnest(%s::text[]) AS a ORDER BY a"
                 " ON CONFLICT (tenant_id, channel, address, scope) DO NOTHING",
