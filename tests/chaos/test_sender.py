@@ -125,3 +125,21 @@ def test_stop_while_the_sender_is_dead(desk, carrier, queue, run_drain):
     assert seen(desk, outbound).state == "unknown"
     assert "Hi there" not in carrier.accepted()
     assert len(carrier.received()) == 1  # the confirmation
+
+
+def test_a_call_that_hangs_holds_its_own_slot_only(desk, carrier, queue, run_drain):
+    others = [f"+1202555{n:04d}" for n in range(3001, 3021)]
+    stuck = queue(desk, "stuck")
+    carrier.fault("hang", match={"to": THEIRS})
+    for number in others:
+        queue(desk, "free", number)
+
+    run_drain("--only", "sends", **IMPATIENT)
+
+    assert eventually(lambda: _sent(desk) == len(others), 15), "they wait for the one that hangs"
+    assert seen(desk, stuck).state == "sending"
+
+
+def _sent(office):
+    with office.inside():
+        return OutboundMessage.objects.filter(body="free", state="sent").count()
