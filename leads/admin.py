@@ -81,7 +81,7 @@ class LeadAdmin(TenantAdmin):
     list_filter = ["state", StageFilter, AgeFilter]
     list_select_related = ["assigned_agent"]
     search_fields = ["full_name", "first_name", "last_name", "company"]
-    search_help_text = "Name, phone or id"
+    search_hint = "Name, phone, e-mail or id"
     readonly_fields = [
         "state",
         "stage",

@@ -56,6 +56,8 @@ class ContactPointForm(TenantForm):
     class Meta:
         model = ContactPoint
         fields = ["lead", "kind", "normalized", "line_type", "is_primary"]
+        labels = {"normalized": "Number or address", "is_primary": "Primary"}
+        help_texts = {"normalized": ""}
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}

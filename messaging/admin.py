@@ -104,8 +104,8 @@ class PhoneNumberAdmin(TenantAdmin):
 
 @admin.register(StageMembership)
 class StageMembershipAdmin(TenantAdmin):
-    label = "Who works which stage"
-    hint = "Active members ring, observers look on."
+    label = "Stage members"
+    hint = "Who works which stage, who looks on."
     add_role = change_role = delete_role = "manage"
     list_display = [
         "actor",

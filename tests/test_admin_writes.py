@@ -12,8 +12,8 @@ from integrations.models import Integration, WebhookEndpoint
 from leads.models import ContactPoint, Label, Lead, LeadEvent, LeadLabel, Stage
 from messaging.models import PhoneNumber, StageMembership
 from tenants.actions import MemberChangeRefused, change_member
-from tenants.models import Actor, AuditEntry, Tenant
-from tests.admin_world import boss, enter, staff, url
+from tenants.models import Actor, AuditEntry, Tenant, User
+from tests.admin_world import boss, enter, staff, url, visitor
 
 pytestmark = pytest.mark.django_db
 
@@ -379,3 +379,35 @@ def test_history_is_the_tenants_own_and_django_keeps_none(office, other_office):
     assert "tenant_admin staff" in html
     assert with_other.get(url(Stage, "history", stage.pk)).status_code == 404
     assert not LogEntry.objects.exists()
+
+
+def test_what_happens_to_a_login_stands_in_the_platforms_audit_log(office):
+    client, person = enter(visitor()), office.agent.user
+
+    made = client.post(
+        url(User, "add"),
+        {
+            "username": "newcomer",
+            "password1": "correct horse 1",
+            "password2": "correct horse 1",
+        },
+    )
+    fields = {"username": person.username, "is_active": "on", "is_staff": "on"}
+    client.post(url(User, "change", person.pk), {**fields, "theme": "dark", "density": "default"})
+    client.post(
+        f"/admin/tenants/user/{person.pk}/password/",
+        {
+            "password1": "battery staple 2",
+            "password2": "battery staple 2",
+        },
+    )
+
+    assert made.status_code == 302, made.content
+    person.refresh_from_db()
+    assert person.is_staff
+    assert person.check_password("battery staple 2")
+    history = client.get(url(User, "history", person.pk)).content.decode()
+    assert history.count("user.changed") == 2
+    assert "battery" not in history
+    with office.inside():
+        assert not AuditEntry.objects.filter(object_kind="user").exists()

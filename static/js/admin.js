@@ -43,7 +43,7 @@
       });
     }
     for (const input of root.querySelectorAll("input.vDateField, input.vTimeField")) {
-      const name = input.closest(".prop")?.querySelector(".prop__name")?.firstChild?.textContent.trim();
+      const name = nameOf(input);
       const part = input.classList.contains("vDateField") ? "date" : "time";
       if (name) input.setAttribute("aria-label", `${name}, ${part}`);
     }
@@ -51,6 +51,37 @@
       link.setAttribute("role", "button");
     }
   };
+  // The picker of related records says neither what it is nor what it controls.
+  const nameOf = (field) => field.closest(".prop")?.querySelector(".prop__name")?.firstChild?.textContent.trim();
+  const speakPickers = () => {
+    for (const select of document.querySelectorAll("select.select2-hidden-accessible")) {
+      const box = select.nextElementSibling?.querySelector(".select2-selection");
+      if (!box) continue;
+      box.removeAttribute("aria-labelledby");
+      for (const text of box.querySelectorAll("[role=textbox]")) {
+        text.removeAttribute("role");
+        text.removeAttribute("aria-readonly");
+      }
+      box.setAttribute("aria-label", `${nameOf(select)}: ${box.textContent.trim() || "nothing chosen"}`);
+      box.setAttribute("aria-controls", `select2-${select.id}-results`);
+    }
+    for (const input of document.querySelectorAll(".select2-search__field")) {
+      input.setAttribute("aria-label", "Search by name, phone or id");
+    }
+    for (const text of document.querySelectorAll(".select2-results__message[role=alert]")) {
+      text.setAttribute("role", "option");
+      text.removeAttribute("aria-live");
+    }
+    for (const list of document.querySelectorAll(".select2-results__options[aria-expanded]")) {
+      list.removeAttribute("aria-expanded");
+      list.setAttribute("aria-label", "Matches");
+    }
+  };
+  if (document.querySelector("select.admin-autocomplete")) {
+    new MutationObserver(speakPickers).observe(document.body, { childList: true, subtree: true });
+    addEventListener("load", speakPickers);
+  }
+
   for (const cell of document.querySelectorAll("[data-label]")) {
     const label = cell.dataset.label;
     cell.dataset.label = label.charAt(0).toUpperCase() + label.slice(1);

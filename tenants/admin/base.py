@@ -28,6 +28,8 @@ from tenants.permissions import allows
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
+#: Names of primary keys, which are searched by equality.
+KEYS = ("id", "event", "seq")
 #: Lines of a record's history.
 HISTORY = 100
 
@@ -55,6 +57,14 @@ def page_action(
 def actor_id(request: HttpRequest) -> str | None:
     actor = actor_of(request)
     return None if actor is None else actor.pk
+
+
+def audit_of(record: Model, tenant: Tenant | None) -> list[AuditEntry]:
+    """Return what the audit log of *tenant*, which was entered, says of a record."""
+    entries = AuditEntry.objects.filter(
+        tenant=tenant, object_kind=record._meta.model_name, object_id=str(record.pk)
+    )
+    return list(entries.select_related("actor").order_by("-id")[:HISTORY])
 
 
 class KeysetAdmin(ModelAdmin):
@@ -142,14 +152,11 @@ class KeysetAdmin(ModelAdmin):
         record = self.found(request, object_id)
         if not self.has_view_or_change_permission(request, record):
             raise PermissionDenied
-        entries = AuditEntry.objects.filter(
-            tenant=tenant_of(request), object_kind=self.opts.model_name, object_id=str(record.pk)
-        )
         context = {
             **self.admin_site.each_context(request),
             "title": str(record),
             "subtitle": "History",
-            "entries": list(entries.select_related("actor").order_by("-id")[:HISTORY]),
+            "entries": self.history_of(request, record),
             "object": record,
             "original": record,
             "opts": self.opts,
@@ -158,6 +165,9 @@ class KeysetAdmin(ModelAdmin):
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/object_history.html", context)
+
+    def history_of(self, request: HttpRequest, record: Any) -> list[AuditEntry]:
+        return audit_of(record, tenant_of(request))
 
     # The audit log of the tenant takes the place of Django's, which knows no tenants.
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any: ...
@@ -180,6 +190,18 @@ class TenantAdmin(KeysetAdmin):
     search_fields: Any = ("id",)
     #: Columns that hold phone numbers: searched in whatever format they are typed.
     search_phones: Any = ()
+    #: What may be searched, where it does not follow from the two.
+    search_hint = ""
+
+    def __init__(self, model: type[Model], admin_site: Any) -> None:
+        super().__init__(model, admin_site)
+        self.search_help_text: str = self.search_hint or self._hint()
+
+    def _hint(self) -> str:
+        names = [name for name in self.search_fields if name not in KEYS]
+        words = [name.replace("_", " ") for name in names[:1]]
+        words += ["phone number"] if self.search_phones else []
+        return capfirst(" or ".join([*words, "id"]))
 
     # --- who may ------------------------------------------------------------------------------
     def _allows(self, request: HttpRequest, role: str | None, obj: Any = None) -> bool:
@@ -236,6 +258,9 @@ class TenantAdmin(KeysetAdmin):
         formfield: ModelChoiceField | None = super().formfield_for_foreignkey(
             db_field, request, **kwargs
         )
+        if formfield is not None and db_field.name in self.get_autocomplete_fields(request):
+            # Inside the page's main part, where screen readers look for it.
+            formfield.widget.attrs["data-dropdown-parent"] = "#content"
         return formfield
 
     def pickable(self, name: str, rows: QuerySet) -> QuerySet:
@@ -263,7 +288,7 @@ class TenantAdmin(KeysetAdmin):
         if found is None:
             found = by_phone(self.search_phones, term)
         if found is None:
-            names = [name for name in self.search_fields if name not in ("id", "event", "seq")]
+            names = [name for name in self.search_fields if name not in KEYS]
             found = by_words(names, term)
         return found
 

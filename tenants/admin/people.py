@@ -11,13 +11,21 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from tenants.actions import MemberChangeRefused, change_member, refuse_member_change
-from tenants.admin.base import KeysetAdmin, LogAdmin, TenantAdmin, actor_id, tenant_of
+from tenants.actions import MemberChangeRefused, change_member, note, refuse_member_change
+from tenants.admin.base import (
+    KeysetAdmin,
+    LogAdmin,
+    TenantAdmin,
+    actor_id,
+    audit_of,
+    tenant_of,
+)
 from tenants.admin.columns import NOTHING, chip_column
 from tenants.admin.filters import AgeFilter
 from tenants.admin.forms import TenantForm
 from tenants.admin.search import by_words
-from tenants.models import Actor, AuditEntry, Tenant, User
+from tenants.context import tenant_context
+from tenants.models import PLATFORM_TENANT_ID, Actor, AuditEntry, Tenant, User
 
 
 @admin.register(Tenant)
@@ -151,6 +159,7 @@ class UserAdmin(KeysetAdmin, DjangoUserAdmin):
     list_filter = ["is_staff", "is_superuser", "is_active"]
     search_fields = ["username", "first_name", "last_name", "email"]
     filter_horizontal = ()
+    add_fieldsets = [(None, {"fields": ["username", "password1", "password2"]})]
     readonly_fields = ["last_login", "date_joined"]
     fieldsets = [
         (None, {"fields": ["username", "password"]}),
@@ -159,6 +168,22 @@ class UserAdmin(KeysetAdmin, DjangoUserAdmin):
         ("Pages", {"fields": ["theme", "density", "shortcuts"]}),
         ("About", {"fields": ["last_login", "date_joined"]}),
     ]
+
+    # Logins belong to no tenant: what happens to them stands in the platform's own audit log.
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        self._note("user.created", request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        self._note("user.changed", request, obj, message)
+
+    def _note(self, what: str, request: HttpRequest, obj: Any, message: Any) -> None:
+        with tenant_context(PLATFORM_TENANT_ID):
+            after = {"by": request.user.get_username(), "what": message}
+            note(what, actor_id=None, subject=obj, after=after)
+
+    def history_of(self, request: HttpRequest, record: Any) -> list[AuditEntry]:
+        with tenant_context(PLATFORM_TENANT_ID):
+            return audit_of(record, Tenant(pk=PLATFORM_TENANT_ID))
 
     def _is_platform(self, request: HttpRequest) -> bool:
         return request.user.is_active and request.user.is_superuser
