@@ -114,7 +114,9 @@ class ConsentEvent(ChildModel):
             models.UniqueConstraint(
                 fields=["tenant", "consent", "rev", "state"], name="ux_consent_events_state"
             ),
-            models.UniqueConstraint(fields=["tenant", "id", "state"], name="ux_consent_events_lift"),
+            models.UniqueConstraint(
+                fields=["tenant", "id", "state"], name="ux_consent_events_lift"
+            ),
             models.UniqueConstraint(
                 fields=["tenant", "consent", "webhook_event", "kind"],
                 condition=Q(webhook_event__isnull=False),
