@@ -30,6 +30,8 @@ from messaging.models import Conversation, OutboundMessage, SendAttempt, SendOut
 
 #: A text that never reached the provider is tried again after 2^n x 2 s, at most 10 minutes.
 BACKOFF_S, MAX_BACKOFF_S, MAX_ATTEMPTS = 2.0, 600.0, 10
+#: A text that is only ever throttled waits this long in all, after ten tries with longer pauses.
+LONGEST_WAIT, PATIENCE_S = timedelta(hours=24), 30.0
 #: An unknown is repeated, with the same idempotency key, after these pauses; then a callback or a
 #: person must settle it. It is never sent anew.
 REPEATS_S = (5, 15, 60, 300, 900, 3600)
@@ -131,12 +133,18 @@ def _settle(outbound: OutboundMessage, state: str, error: str) -> None:
 
 def _requeue(outbound: OutboundMessage, outcome: Outcome) -> None:
     """Nothing was written, or the provider asked for patience: a new attempt, later."""
-    if outbound.attempt >= MAX_ATTEMPTS:
+    throttled = outcome.kind == "throttled"
+    # A storm of 429 costs time and no text; what cannot be written is a fault that people see.
+    too_old = timezone.now() - outbound.created_at > LONGEST_WAIT
+    if too_old if throttled else outbound.attempt >= MAX_ATTEMPTS:
         _settle(outbound, "failed", f"gave up after {outbound.attempt} tries: {outcome.detail}")
         return
-    delay = min(BACKOFF_S * 2**outbound.attempt, MAX_BACKOFF_S)
-    if outcome.kind == "throttled":
-        delay = outcome.retry_after_s if outcome.retry_after_s is not None else delay
+    delay = min(BACKOFF_S * 2 ** min(outbound.attempt, MAX_ATTEMPTS), MAX_BACKOFF_S)
+    if throttled:
+        if outcome.retry_after_s is not None and outbound.attempt < MAX_ATTEMPTS:
+            delay = outcome.retry_after_s
+        elif outcome.retry_after_s is not None:
+            delay = max(outcome.retry_after_s, PATIENCE_S)
         _slow_down(outbound, delay)
     with connection.cursor() as cursor:
         cursor.execute(

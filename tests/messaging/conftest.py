@@ -30,7 +30,7 @@ def carrier(_carrier: Carrier) -> Carrier:
 def desk(office: Office, carrier: Carrier, settings) -> Office:
     """An office that sends through *carrier*; nobody listens for its callbacks."""
     settings.BASE_URL = "http://127.0.0.1:9"
-    settings.SEND_DEADLINE = 2.0
+    settings.SEND_DEADLINE = 5.0
     with office.inside():
         office.integration.base_url = carrier.url
         office.integration.save()
