@@ -11,6 +11,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
+from integrations.endpoints import forget
 from integrations.models import WebhookEvent, WebhookReceipt, WebhookWork
 from integrations.providers import providers
 from leads.models import Lead, LeadEvent
@@ -153,3 +154,25 @@ def test_deliveries_while_sessions_end_are_stored_once(committed_office):
         assert rows("SELECT count(*), count(DISTINCT webhook_event) FROM consent_events") == [
             (40, 40)
         ]
+
+
+def test_a_sender_is_told_to_come_back_while_there_is_no_database(committed_office, monkeypatch):
+    """Known and unknown URLs alike: a look-up that fails is no 404."""
+    office = committed_office
+    assert office.post(office.payload("before")).status_code == 202
+    connection.close()
+    with monkeypatch.context() as away:
+        away.setitem(connection.settings_dict, "NAME", "no_such_database")
+        away.setattr(providers["signalhouse"], "hold_s", 0.3)
+
+        known = office.post(office.payload("during", id="in_away"), delivery="d-away")
+        forget()
+        unknown = office.post(office.payload("during", id="in_away"), delivery="d-away")
+        connection.close()
+
+    for answer in (known, unknown):
+        assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+    again = office.post(office.payload("during", id="in_away"), delivery="d-away")
+    assert again.status_code == 202
+    with office.inside():
+        assert WebhookEvent.objects.count() == 2
