@@ -1,5 +1,5 @@
 /* Telling a person that somebody wrote: title, bell, status region, sound, desktop note. What
-   rings when is section "When the bell rings" of docs/ARCHITECTURE.md. */
+   rings: a text for me, in a stage I work, that no tab of mine is looking at and nobody muted. */
 (() => {
   "use strict";
   const body = document.body;
