@@ -10,7 +10,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from leads.events import LeadMoved
-from leads.models import Consent, ContactPoint, Label, Lead, LeadEvent, LeadLabel, LeadTimer
+from leads.models import ContactPoint, Label, Lead, LeadEvent, LeadLabel, LeadTimer
 from leads.states import LeadState, may_move
 from tenants.context import current_tenant_id
 from tenants.correlation import correlation_id
@@ -324,12 +324,11 @@ def record_choice(choice: Choice) -> str | None:
     return None if event_id is None else to_text("cev", event_id)
 
 
-def base_consent(address: str, channel: str = "sms") -> Consent:
-    """Return the base consent row of an address, made when missing."""
+def base_consent_id(address: str, channel: str = "sms") -> str:
+    """Return the ``cns_…`` of the base consent row of an address, made when missing."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT consent_base(%s, %s, %s)", [owner(), channel, address])
-        row_id = cursor.fetchone()[0]
-    return Consent.objects.get(pk=row_id)
+        return to_text("cns", cursor.fetchone()[0])
 
 
 def lock_consents(addresses: list[str]) -> None:

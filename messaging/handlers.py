@@ -127,7 +127,7 @@ def _file(event: MessageReceived, reading: Reading, source: Source) -> Filed:
 
 
 def _conversation(filed: Filed) -> Conversation:
-    return Conversation.objects.select_related("lead", "phone_number__integration").get(
+    return Conversation.objects.select_related("tenant", "lead", "phone_number__integration").get(
         pk=filed.conversation_id
     )
 

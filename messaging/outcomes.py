@@ -290,6 +290,6 @@ def _attempt_of(event: MessageStatus, provider: str, token_hash: str | None) -> 
 
 def conversation_of(outbound: OutboundMessage) -> Conversation:
     """Return the conversation of a text with what a verdict needs."""
-    return Conversation.objects.select_related("lead", "phone_number__integration").get(
+    return Conversation.objects.select_related("tenant", "lead", "phone_number__integration").get(
         pk=outbound.conversation_id
     )

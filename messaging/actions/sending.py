@@ -7,24 +7,24 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import Q
 
 from integrations.models import Integration
 from integrations.providers import Carrier, providers
-from leads.actions import base_consent, lock_consents, owner, sql_id
+from leads.actions import base_consent_id, lock_consents, owner, sql_id
 from leads.models import ContactPoint, Lead, Stage
 from messaging.actions.live import hint
 from messaging.models import (
     Conversation,
     Draft,
     Message,
-    Notification,
     OutboundMessage,
     PhoneNumber,
 )
 from messaging.segments import count
 from messaging.verdict import Facts, Verdict, decide, zones_of
 from tenants.correlation import correlation_id
-from tenants.models import Actor, Tenant
+from tenants.models import Actor
 
 #: Segments a text may have unless the tenant's settings say otherwise (``max_segments``).
 MAX_SEGMENTS = 6
@@ -90,9 +90,8 @@ def verdict_for(
 
 
 def facts_for(conversation: Conversation, *, body: str, purpose: str, is_automated: bool) -> Facts:
-    """Read everything a verdict depends on: two queries beside the conversation's relations."""
-    lead, line = conversation.lead, conversation.phone_number
-    tenant = Tenant.objects.get(pk=conversation.tenant_id)
+    """Read everything a verdict depends on: one query beside the conversation's relations."""
+    lead, line, tenant = conversation.lead, conversation.phone_number, conversation.tenant
     at, block, wrong = _now_and_consent(conversation, is_automated)
     segments = count(body)
     return Facts(
@@ -138,7 +137,7 @@ def _now_and_consent(
         return cursor.fetchone()
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def queue_message(conversation: Conversation, text: Text) -> OutboundMessage:
     """Queue one text, once per send key, with the verdict that let it.
 
@@ -150,8 +149,10 @@ def queue_message(conversation: Conversation, text: Text) -> OutboundMessage:
         SendRefused: the verdict is no; nothing was written.
     """
     known = OutboundMessage.objects.filter(send_key=text.send_key).first()
-    if known is not None:
-        return known
+    return known or _queue_new(conversation, text)
+
+
+def _queue_new(conversation: Conversation, text: Text) -> OutboundMessage:
     verdict = verdict_for(
         conversation, body=text.body, purpose=text.purpose, is_automated=text.is_automated
     )
@@ -178,7 +179,7 @@ def queue_message(conversation: Conversation, text: Text) -> OutboundMessage:
         message=message,
         conversation=conversation,
         lead_id=conversation.lead_id,
-        consent=base_consent(conversation.their_number),
+        consent_id=base_consent_id(conversation.their_number),
         phone_number=conversation.phone_number,
         to_address=conversation.their_number,
         body=text.body,
@@ -190,17 +191,32 @@ def queue_message(conversation: Conversation, text: Text) -> OutboundMessage:
         correlation_id=correlation_id(),
         **due,
     )
-    _touch(conversation, text.body)
+    _touch(conversation, text)
     hint("outbound", stage=conversation.stage, conversation_id=conversation.pk)
     return outbound
 
 
-def _touch(conversation: Conversation, body: str) -> None:
+def _touch(conversation: Conversation, text: Text) -> None:
+    """Note the text on its conversation; who answers by hand first has it from then on."""
+    answers = text.purpose == "reply" and not text.is_automated
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE conversations SET last_message_at = clock_timestamp(), last_snippet = %s,"
-            " updated_at = clock_timestamp() WHERE tenant_id = %s AND id = %s",
-            [body[:160], owner(), sql_id(conversation.pk)],
+            " updated_at = clock_timestamp(),"
+            " claimed_by_id = CASE WHEN %s THEN NULL ELSE claimed_by_id END,"
+            " claimed_until = CASE WHEN %s THEN NULL ELSE claimed_until END,"
+            " assigned_to_id = CASE WHEN %s THEN coalesce(assigned_to_id, %s)"
+            "                       ELSE assigned_to_id END"
+            " WHERE tenant_id = %s AND id = %s",
+            [
+                text.body[:160],
+                answers,
+                answers,
+                answers,
+                sql_id(text.actor_id),
+                owner(),
+                sql_id(conversation.pk),
+            ],
         )
 
 
@@ -211,11 +227,10 @@ def lock_conversation(conversation_id: str) -> Conversation:
         Conversation.DoesNotExist: there is no such conversation in this tenant.
     """
     theirs = Conversation.objects.values_list("their_number", flat=True).get(pk=conversation_id)
-    base_consent(theirs)
     lock_consents([theirs])
     return (
         Conversation.objects.select_for_update(no_key=True, of=("self",))
-        .select_related("lead", "phone_number__integration", "claimed_by")
+        .select_related("tenant", "lead", "phone_number__integration", "claimed_by")
         .get(pk=conversation_id)
     )
 
@@ -254,11 +269,9 @@ def send_reply(
         _refuse_foreign_claim(conversation, actor_id)
     if base_message_id:
         _refuse_stale_view(conversation, base_message_id, actor_id)
-    outbound = queue_message(
-        conversation,
-        Text(body=clean_body(body), purpose="reply", send_key=key, actor_id=actor_id),
-    )
-    _after_own_reply(conversation, actor_id)
+    text = Text(body=clean_body(body), purpose="reply", send_key=key, actor_id=actor_id)
+    outbound = _queue_new(conversation, text)
+    _clear_desk(conversation, actor_id)
     return outbound
 
 
@@ -274,39 +287,33 @@ def _refuse_foreign_claim(conversation: Conversation, actor_id: str) -> None:
 
 def _refuse_stale_view(conversation: Conversation, base_id: str, actor_id: str) -> None:
     """The writer must have read what they answer: nothing newer by the lead or a colleague."""
-    newer = Message.objects.filter(conversation=conversation, pk__gt=base_id)
-    if newer.filter(direction="in").exists():
-        name = conversation.lead.display_name
-        raise NewerInbound(f"{name} wrote again. Read it, then send.")
-    other = (
-        newer.filter(direction="out", is_automated=False)
-        .exclude(actor_id=actor_id)
+    by_lead = Q(direction="in")
+    by_colleague = Q(direction="out", is_automated=False) & ~Q(actor_id=actor_id)
+    newer = (
+        Message.objects.filter(by_lead | by_colleague, conversation=conversation, pk__gt=base_id)
         .select_related("actor")
+        .order_by("direction", "pk")
         .first()
     )
-    if other is not None:
-        who = other.actor.name if other.actor else "Somebody"
-        raise AnsweredAlready(f"{who} answered meanwhile. Read it, then send.")
+    if newer is None:
+        return
+    if newer.direction == "in":
+        name = conversation.lead.display_name
+        raise NewerInbound(f"{name} wrote again. Read it, then send.")
+    who = newer.actor.name if newer.actor else "Somebody"
+    raise AnsweredAlready(f"{who} answered meanwhile. Read it, then send.")
 
 
-def _after_own_reply(conversation: Conversation, actor_id: str) -> None:
-    """Clear what the writer had open: draft, unread, claim; the first one to answer owns it."""
+def _clear_desk(conversation: Conversation, actor_id: str) -> None:
+    """Forget the draft that was sent, and what its writer had unread here."""
     Draft.objects.filter(conversation=conversation, actor_id=actor_id).delete()
-    read = Notification.objects.filter(conversation=conversation, actor_id=actor_id, read_at=None)
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE conversations SET claimed_by_id = NULL, claimed_until = NULL,"
-            " assigned_to_id = coalesce(assigned_to_id, %s), updated_at = clock_timestamp()"
-            " WHERE tenant_id = %s AND id = %s",
-            [sql_id(actor_id), owner(), sql_id(conversation.pk)],
+            "UPDATE notifications SET read_at = clock_timestamp()"
+            " WHERE tenant_id = %s AND conversation_id = %s AND actor_id = %s AND read_at IS NULL",
+            [owner(), sql_id(conversation.pk), sql_id(actor_id)],
         )
-        if read.exists():
-            cursor.execute(
-                "UPDATE notifications SET read_at = clock_timestamp()"
-                " WHERE tenant_id = %s AND conversation_id = %s AND actor_id = %s"
-                " AND read_at IS NULL",
-                [owner(), sql_id(conversation.pk), sql_id(actor_id)],
-            )
+        if cursor.rowcount:
             hint("bell", stage=conversation.stage, actor_id=actor_id)
 
 
@@ -323,7 +330,6 @@ def open_thread(lead_id: str, *, contact_point_id: str, phone_number_id: str) ->
     point = ContactPoint.objects.filter(pk=contact_point_id, lead_id=lead_id, kind="phone").first()
     if point is None:
         raise SendRefused("That is not a phone number of this lead.")
-    base_consent(point.normalized)
     lock_consents([point.normalized])
     line = PhoneNumber.objects.get(pk=phone_number_id)
     lead = Lead.objects.select_for_update(no_key=True).get(pk=lead_id)

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from integrations.models import WebhookWork
-from leads.actions import Choice, add_contact_point, base_consent, record_choice
+from leads.actions import Choice, add_contact_point, base_consent_id, record_choice
 from leads.models import Consent, ConsentEvent, Lead
 from messaging.actions.consent import (
     ChoiceRefused,
@@ -65,7 +65,7 @@ REACH = {"unknown": None, "opted_in": "opt_in", "held": "hold", "opted_out": "op
 @pytest.mark.parametrize(("before", "kind"), AFTER)
 def test_every_choice_in_every_state(office, before, kind):
     with office.inside():
-        base_consent(THEIRS)
+        base_consent_id(THEIRS)
         if REACH[before]:
             record(REACH[before])
 
@@ -258,7 +258,7 @@ def test_a_wide_opt_out_blocks_whatever_a_narrow_opt_in_says(office):
 def test_a_narrow_choice_locks_the_base_row_first(committed_office):
     office = committed_office
     with office.inside():
-        base_consent(THEIRS)
+        base_consent_id(THEIRS)
     with connected(tenant=office.tenant.pk) as own:
         own.execute("SET LOCAL lock_timeout = '100ms'")
         own.execute("SELECT FROM consents WHERE address = %s FOR UPDATE", [THEIRS])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from integrations.events import MessageStatus
 from integrations.models import WebhookWork
-from leads.actions import Choice, base_consent, record_choice
+from leads.actions import Choice, base_consent_id, record_choice
 from leads.models import ConsentEvent
 from messaging.actions.consent import confirm_opt_out
 from messaging.models import Conversation, Message, OutboundMessage, SendOutcome
@@ -90,7 +90,7 @@ DOORS = {
     ),
     "another purpose": lambda row: row_like(row, purpose="help", **SENDING).save(),
     "another consent row": lambda row: row_like(
-        row, consent=base_consent("+12025550188"), **SENDING
+        row, consent_id=base_consent_id("+12025550188"), **SENDING
     ).save(),
 }  # fmt: skip
 
