@@ -5,8 +5,11 @@ Sync views are 4.5 times faster in WSGI threads than under ASGI, and streams nee
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 
@@ -23,22 +26,35 @@ from messaging.live import hang_up
 
 #: Threads per process, and so its database connections beside the live stream's one.
 THREADS = 8
+#: Seconds until a database that did not answer is asked again about the role.
+CHECK_AGAIN = 5.0
 
 logger = structlog.get_logger(__name__)
 
 
-def _check_role() -> None:
-    """Refuse to serve as a role that row-level security does not bind."""
+def _role_is_checked() -> bool:
+    """Refuse to serve as a role that row-level security does not bind.
+
+    Returns False while the database does not answer: webhooks then still get the answer that makes
+    their senders come again.
+    """
     try:
         refuse_unsafe_role(connection)
     except ImproperlyConfigured as error:
         sys.stderr.write(f"Fairlead will not start.\n{error}\n")
-        sys.exit(STARTUP_FAILURE)
+        sys.stderr.flush()
+        os._exit(STARTUP_FAILURE)  # from a thread, sys.exit would end that alone
     except OperationalError as error:
-        # Webhooks still get the answer that makes their senders come again.
         logger.error("the database does not answer; serving without it", error=str(error))
+        return False
     finally:
         connection.close()
+    return True
+
+
+def _check_later() -> None:
+    while not _role_is_checked():
+        time.sleep(CHECK_AGAIN)
 
 
 def _end_streams_on(number: signal.Signals) -> None:
@@ -57,7 +73,9 @@ def _end_streams_on(number: signal.Signals) -> None:
 
 # In a thread: uvicorn imports this module inside its running loop, where the ORM refuses to work.
 with ThreadPoolExecutor(max_workers=1) as _checker:
-    _checker.submit(_check_role).result()
+    _is_checked = _checker.submit(_role_is_checked).result()
+if not _is_checked:
+    threading.Thread(target=_check_later, name="role check", daemon=True).start()
 _end_streams_on(signal.SIGTERM)
 _end_streams_on(signal.SIGINT)
 _web = Bridge(pages, workers=THREADS)

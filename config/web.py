@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import traceback
 from typing import Any
 
 import uvicorn
@@ -43,7 +44,12 @@ class Config(uvicorn.Config):
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
             if os.getppid() != self.parent:
                 sys.exit("the server's parent process is gone")
-        super().load()
+        try:
+            super().load()
+        except Exception:
+            # Another try would end the same way: say it once, and stop the parent too.
+            traceback.print_exc()
+            sys.exit(STARTUP_FAILURE)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -30,6 +30,7 @@ class Process:
         self.command = [sys.executable, *command]
         self.log = log
         self.environment = {**os.environ, "FAIRLEAD_ENV": "test", **environment}
+        self.environment.pop("DJANGO_ALLOW_ASYNC_UNSAFE", None)  # for Playwright's thread alone
         self._running: subprocess.Popen | None = None
 
     def start(self) -> None:
