@@ -31,6 +31,7 @@ from integrations.models import (
     WebhookRejection,
     WebhookWork,
     WorkEvent,
+    hash_token,
 )
 from integrations.providers import provider_choices
 from tenants.actions import note
@@ -175,6 +176,7 @@ class EndpointForm(TenantForm):
         cleaned = super().clean() or {}
         if cleaned.get("signed") is False and not cleaned.get("our_number") and not self.errors:
             raise forms.ValidationError("An unsigned URL belongs to one of our numbers: say which.")
+        self.instance.token_hash = hash_token(self.instance.token)
         return cleaned
 
 

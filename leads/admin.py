@@ -229,9 +229,6 @@ class LeadTransitionAdmin(LogAdmin):
     ]
     list_filter = ["from_state", "to_state"]
 
-    def owner_of(self, record: Any) -> str:
-        return record.tenant_id if hasattr(record, "tenant_id") else ""
-
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return super().has_view_permission(request)
 

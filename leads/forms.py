@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from unfold.widgets import UnfoldAdminTextInputWidget
@@ -52,6 +52,11 @@ class LeadForm(TenantForm):
 
 class ContactPointForm(TenantForm):
     """Reads the address the way texts and imports do."""
+
+    clashes: ClassVar[dict[str, str]] = {
+        "ux_contact_points_primary": "Another one is primary already: change that one first.",
+        "contact_points_verified_by_somebody": "Say who verified it.",
+    }
 
     class Meta:
         model = ContactPoint

@@ -161,6 +161,34 @@ def test_a_taken_key_is_a_mistake_of_the_form(office):
         assert f"There is one with this {word} already." in answer.content.decode()
 
 
+def test_a_clash_with_what_cannot_be_edited_is_a_mistake_of_the_form_too(office):
+    client = boss(office)
+    lead = office.lead()
+    with office.inside():
+        second = ContactPoint.objects.create(lead=lead, kind="phone", normalized="+12025550177")
+        stage = Stage.objects.get(key="nudger")
+    primary = {"line_type": "mobile", "is_primary": "on"}
+
+    point = save(client, office, url(ContactPoint, "change", second.pk), **primary)
+    place = save(client, office, url(Stage, "change", stage.pk), **stage_fields(stage, position=1))
+
+    assert "Another one is primary already" in point.content.decode()
+    assert "There is one with this position already." in place.content.decode()
+
+
+def test_a_contact_point_is_added_once_in_whatever_format(office):
+    client, lead = boss(office), office.lead()
+    fields = {"lead": lead.pk, "kind": "phone", "line_type": "mobile"}
+
+    made = save(client, office, url(ContactPoint, "add"), normalized="202.555.0177", **fields)
+    again = save(client, office, url(ContactPoint, "add"), normalized="+12025550177", **fields)
+
+    assert made.status_code == 302, made.content
+    assert "already." in again.content.decode()
+    with office.inside():
+        assert ContactPoint.objects.get(normalized="+12025550177").raw == "202.555.0177"
+
+
 def test_the_same_key_in_another_tenant_is_free(office, other_office):
     with other_office.inside():
         Label.objects.create(key="vip", name="VIP")
