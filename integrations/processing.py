@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from uuid import UUID
 
 import structlog
 from django.db import InterfaceError, OperationalError, connection, transaction
@@ -129,38 +130,38 @@ def _claim_from(start: str, lanes: int, depth: int) -> list[Work]:
         return [_work(*row) for row in cursor.fetchall()]
 
 
-def _work(*row: object) -> Work:
-    (
-        seq,
-        lane,
-        attempts,
-        theirs,
-        run_no,
-        event,
-        provider,
-        integration,
-        signed,
-        token,
-        corr,
-        body,
-        position,
-    ) = row
+def _work(  # noqa: PLR0913  (one per column)
+    seq: int,
+    lane: str,
+    attempts: int,
+    theirs: str | None,
+    run_no: int,
+    event: UUID,
+    provider: str,
+    integration: UUID,
+    signed: str,
+    token: str | None,
+    correlation: str,
+    body: bytes,
+    position: int,
+) -> Work:
+    """Make a claimed row, in the order of its columns, into work."""
     source = Source(
-        event_id=to_text("wh", event),  # type: ignore[arg-type]
-        provider=str(provider),
-        integration_id=to_text("intg", integration),  # type: ignore[arg-type]
-        position=int(position),  # type: ignore[call-overload]
-        signature_state=str(signed),
-        attempt_token_hash=token,  # type: ignore[arg-type]
-        correlation_id=str(corr),
-        run_no=int(run_no),  # type: ignore[call-overload]
+        event_id=to_text("wh", event),
+        provider=provider,
+        integration_id=to_text("intg", integration),
+        position=position,
+        signature_state=signed,
+        attempt_token_hash=token,
+        correlation_id=correlation,
+        run_no=run_no,
     )
-    raw = bytes(body)  # type: ignore[call-overload]
+    raw = bytes(body)
     return Work(
-        seq=int(seq),  # type: ignore[call-overload]
-        lane=str(lane),
-        attempts=int(attempts),  # type: ignore[call-overload]
-        their_number=theirs,  # type: ignore[arg-type]
+        seq=seq,
+        lane=lane,
+        attempts=attempts,
+        their_number=theirs,
         source=source,
         events=lambda: parse_events(source, raw),
     )
