@@ -89,24 +89,6 @@ def test_b18_axe_finds_nothing_on_any_page(world, pages, visit, scheme, screen):
     assert not found, "\n".join(found)
 
 
-ADMIN = ("", "leads/lead/", "leads/lead/add/", "messaging/phonenumber/add/", "tenants/actor/")
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_b18b_axe_finds_nothing_in_the_admin(world, visit, scheme):
-    conversation = world.conversation()
-    olga = world.person("olga", role="operator", is_staff=True)
-    context = visit(olga, color_scheme=scheme)
-    context.add_init_script(path=AXE)
-    page = context.new_page()
-    found = []
-    for path in (*ADMIN, f"leads/lead/{conversation.lead_id}/change/"):
-        assert page.goto(f"{world.base}/admin/{path}").status == 200, path
-        found += [f"{path}: {text}" for text in violations(page)]
-
-    assert not found, "\n".join(found)
-
-
 TAB_STOPS = """() => {
     const reachable = "a[href], button, input:not([type=hidden]), select, textarea, summary," +
         "[tabindex='0'], [onclick], [hx-get]:not([hx-trigger]), [hx-post]:not(form)";
