@@ -23,6 +23,7 @@ from unfold.sites import UnfoldAdminSite
 
 from messaging.views.shell import counted
 from tenants.actions import VISIT, VisitRefused, begin_visit, end_visit
+from tenants.http import TenantRequest
 from tenants.models import PLATFORM_TENANT_ID, Actor, Tenant
 
 #: Group of the rail → icon and tables, in the order people look for them.
@@ -105,7 +106,7 @@ class FairleadSite(UnfoldAdminSite):
         return guarded
 
     def _in_tenant(self, view: Callable[..., Any]) -> Callable[..., Any]:
-        def inner(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        def inner(request: TenantRequest, *args: Any, **kwargs: Any) -> Any:
             tenant: Tenant | None = getattr(request, "tenant", None)
             if tenant is None:
                 return self._outside(request) or view(request, *args, **kwargs)
@@ -263,7 +264,7 @@ def visitable(request: HttpRequest, without: set[str]) -> list[Tenant]:
     return [one for one in Tenant.objects.order_by("name", "id") if one.pk not in hidden]
 
 
-def stages_of(request: HttpRequest) -> list[tuple[str, str]]:
+def stages_of(request: TenantRequest) -> list[tuple[str, str]]:
     """Return the stages as (key, label), read together with the counters of the rail."""
     return [(bell.key, bell.label) for bell in counted(request)[0]]
 

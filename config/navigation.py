@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
@@ -13,6 +13,7 @@ from django.utils.http import urlencode
 
 from messaging.views.shell import Bell, bare_bells, counted
 from tenants.context import broken
+from tenants.http import TenantRequest
 from tenants.models import Actor, Membership, Tenant
 from tenants.permissions import allows
 
@@ -103,7 +104,7 @@ class Shell:
             return [], 0
         if broken():  # an error page: the transaction answers no more questions
             return bare_bells(self.tenant.slug), 0
-        return counted(self.request)
+        return counted(cast(TenantRequest, self.request))
 
     @property
     def bells(self) -> list[Bell]:

@@ -9,10 +9,11 @@ from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ObjectDoesNotExist, PermissionDenied, ValidationError
 from django.db.models import Model, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.utils import timezone
 
 from messaging.views.shell import Bell
+from tenants.http import TenantRequest
 from tenants.permissions import View, requires
 
 Row = TypeVar("Row", bound=Model)
@@ -28,7 +29,7 @@ def door(permission: str) -> Callable[[View], View]:
         guarded = requires(permission)(_in_tenant_zone(view))
 
         @wraps(view)
-        def opened(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        def opened(request: TenantRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             if request.headers.get("HX-Request") and not request.user.is_authenticated:
                 return HttpResponse("Log in again.", status=401)
             return guarded(request, *args, **kwargs)
@@ -39,8 +40,8 @@ def door(permission: str) -> Callable[[View], View]:
 
 
 def _in_tenant_zone(view: View) -> View:
-    def zoned(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        with timezone.override(ZoneInfo(request.tenant.time_zone)):  # type: ignore[attr-defined]
+    def zoned(request: TenantRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        with timezone.override(ZoneInfo(request.tenant.time_zone)):
             return view(request, *args, **kwargs)
 
     return zoned
@@ -62,9 +63,9 @@ def bell_or_404(bells: list[Bell], key: str) -> Bell:
     raise Http404
 
 
-def refuse_observers(bell: Bell, request: HttpRequest) -> None:
+def refuse_observers(bell: Bell, request: TenantRequest) -> None:
     """Raise when a person only watches this stage; the lower of the two roles wins."""
-    if not bell.may_reply(request.actor):  # type: ignore[attr-defined]
+    if not bell.may_reply(request.actor):
         raise PermissionDenied(
             f"You watch {bell.label}, you do not work it. A tenant admin can change that."
         )

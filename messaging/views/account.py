@@ -8,7 +8,7 @@ from typing import Any, cast
 from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.forms import PasswordChangeForm
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -18,12 +18,13 @@ from messaging.actions.inbox import set_alerts
 from messaging.models import StageMembership
 from messaging.views.access import door
 from messaging.views.shell import counted
+from tenants.http import TenantRequest
 from tenants.models import User
 
 
 @require_http_methods(["GET", "POST"])
 @door("view")
-def account(request: HttpRequest, slug: str) -> HttpResponse:
+def account(request: TenantRequest, slug: str) -> HttpResponse:
     """Page: who I am here, how pages look, and a new password."""
     form = PasswordChangeForm(cast(User, request.user), request.POST or None)
     if request.method == "POST" and form.is_valid():
@@ -39,9 +40,9 @@ def account(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_POST
 @door("view")
-def notifications(request: HttpRequest, slug: str) -> HttpResponse:
+def notifications(request: TenantRequest, slug: str) -> HttpResponse:
     """Choose sound and desktop notes per stage."""
-    actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     for bell in counted(request)[0]:
         sound = request.POST.get(f"sound-{bell.key}", bell.sound)
         if sound not in StageMembership.SOUNDS:
@@ -54,7 +55,7 @@ def notifications(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_POST
 @door("view")
-def theme(request: HttpRequest, slug: str) -> HttpResponse:
+def theme(request: TenantRequest, slug: str) -> HttpResponse:
     """Choose how pages look: ``theme``, ``density`` or both."""
     values = {name: request.POST[name] for name in ("theme", "density") if name in request.POST}
     known = {"theme": User.THEMES, "density": User.DENSITIES}
@@ -65,12 +66,12 @@ def theme(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_POST
 @door("view")
-def shortcuts(request: HttpRequest, slug: str) -> HttpResponse:
+def shortcuts(request: TenantRequest, slug: str) -> HttpResponse:
     """Switch single-key shortcuts on or off."""
     return _save(request, slug, {"shortcuts": request.POST.get("shortcuts") == "on"})
 
 
-def _save(request: HttpRequest, slug: str, values: Mapping[str, Any]) -> HttpResponse:
+def _save(request: TenantRequest, slug: str, values: Mapping[str, Any]) -> HttpResponse:
     User.objects.filter(pk=cast(User, request.user).pk).update(**values)
     target = request.POST.get("next", "")
     if not url_has_allowed_host_and_scheme(target, allowed_hosts={request.get_host()}):

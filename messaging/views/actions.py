@@ -8,7 +8,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
@@ -27,6 +27,7 @@ from messaging.views.pane import conversations_for_pane, pane_context, query_str
 from messaging.views.shell import counted, forget_counted
 from messaging.views.snooze import until
 from tenants.dispatch import emit
+from tenants.http import TenantRequest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,7 @@ class Outcome:
 
 @require_POST
 @door("view")
-def seen(request: HttpRequest, slug: str, conv: str, part: bool = False) -> HttpResponse:
+def seen(request: TenantRequest, slug: str, conv: str, part: bool = False) -> HttpResponse:
     """Clear my unread."""
     conversation = mine(request, conv, write=False)
     actions.mark_seen(conversation_id=conversation.pk, actor_id=actor_id(request))
@@ -58,7 +59,7 @@ def seen(request: HttpRequest, slug: str, conv: str, part: bool = False) -> Http
 
 @require_POST
 @door("view")
-def unread(request: HttpRequest, slug: str, conv: str, part: bool = False) -> HttpResponse:
+def unread(request: TenantRequest, slug: str, conv: str, part: bool = False) -> HttpResponse:
     """Set my unread."""
     conversation = mine(request, conv, write=False)
     actions.mark_unread(conversation_id=conversation.pk, actor_id=actor_id(request))
@@ -67,7 +68,7 @@ def unread(request: HttpRequest, slug: str, conv: str, part: bool = False) -> Ht
 
 @require_http_methods(["PUT", "POST"])
 @door("reply")
-def draft(request: HttpRequest, slug: str, conv: str) -> HttpResponse:
+def draft(request: TenantRequest, slug: str, conv: str) -> HttpResponse:
     """Keep what is typed; 204."""
     form = _form_of(request) if request.method == "PUT" else request.POST
     body = form.get("body", "")
@@ -85,7 +86,7 @@ def draft(request: HttpRequest, slug: str, conv: str) -> HttpResponse:
 
 @require_POST
 @door("reply")
-def claim(request: HttpRequest, slug: str, conv: str, part: bool = False) -> HttpResponse:
+def claim(request: TenantRequest, slug: str, conv: str, part: bool = False) -> HttpResponse:
     """Say that I am replying; with ``take_over`` also when somebody else is."""
     conversation = mine(request, conv)
     try:
@@ -101,7 +102,7 @@ def claim(request: HttpRequest, slug: str, conv: str, part: bool = False) -> Htt
 
 @require_POST
 @door("reply")
-def release(request: HttpRequest, slug: str, conv: str, part: bool = False) -> HttpResponse:
+def release(request: TenantRequest, slug: str, conv: str, part: bool = False) -> HttpResponse:
     """Say that I am not replying after all."""
     conversation = mine(request, conv)
     actions.release(conversation_id=conversation.pk, actor_id=actor_id(request))
@@ -110,7 +111,7 @@ def release(request: HttpRequest, slug: str, conv: str, part: bool = False) -> H
 
 @require_POST
 @door("reply")
-def done(request: HttpRequest, slug: str, conv: str, part: bool = False) -> HttpResponse:
+def done(request: TenantRequest, slug: str, conv: str, part: bool = False) -> HttpResponse:
     """Take the conversation off everybody's plate."""
     conversation = mine(request, conv)
     _, before = actions.mark_done(conversation_id=conversation.pk, actor_id=actor_id(request))
@@ -121,7 +122,7 @@ def done(request: HttpRequest, slug: str, conv: str, part: bool = False) -> Http
 
 @require_POST
 @door("reply")
-def snooze(request: HttpRequest, slug: str, conv: str, part: bool = False) -> HttpResponse:
+def snooze(request: TenantRequest, slug: str, conv: str, part: bool = False) -> HttpResponse:
     """Hide the conversation for a while."""
     conversation = mine(request, conv)
     try:
@@ -138,7 +139,7 @@ def snooze(request: HttpRequest, slug: str, conv: str, part: bool = False) -> Ht
 
 @require_POST
 @door("reply")
-def reopen(request: HttpRequest, slug: str, conv: str, part: bool = False) -> HttpResponse:
+def reopen(request: TenantRequest, slug: str, conv: str, part: bool = False) -> HttpResponse:
     """Bring a done or snoozed conversation back."""
     conversation = mine(request, conv)
     actions.reopen(conversation_id=conversation.pk, actor_id=actor_id(request))
@@ -147,7 +148,7 @@ def reopen(request: HttpRequest, slug: str, conv: str, part: bool = False) -> Ht
 
 @require_POST
 @door("reply")
-def undo(request: HttpRequest, slug: str, conv: str, part: bool = False) -> HttpResponse:
+def undo(request: TenantRequest, slug: str, conv: str, part: bool = False) -> HttpResponse:
     """Put the conversation back as it stood before Done or Snooze."""
     conversation = mine(request, conv)
     try:
@@ -162,7 +163,7 @@ def undo(request: HttpRequest, slug: str, conv: str, part: bool = False) -> Http
 
 @require_POST
 @door("reply")
-def assign(request: HttpRequest, slug: str, conv: str, part: bool = False) -> HttpResponse:
+def assign(request: TenantRequest, slug: str, conv: str, part: bool = False) -> HttpResponse:
     """Give the conversation to a person, or to nobody."""
     conversation, to = mine(request, conv), request.POST.get("to") or None
     try:
@@ -175,7 +176,7 @@ def assign(request: HttpRequest, slug: str, conv: str, part: bool = False) -> Ht
 
 @require_POST
 @door("reply")
-def state(request: HttpRequest, slug: str, conv: str, part: bool = False) -> HttpResponse:
+def state(request: TenantRequest, slug: str, conv: str, part: bool = False) -> HttpResponse:
     """Move the lead to a legal next state; into the call queue also queues the call."""
     conversation, to = mine(request, conv), request.POST.get("to", "")
     toast, kind = move(request, conversation.lead_id, to)
@@ -185,7 +186,7 @@ def state(request: HttpRequest, slug: str, conv: str, part: bool = False) -> Htt
 
 @require_POST
 @door("reply")
-def stage(request: HttpRequest, slug: str, conv: str, part: bool = False) -> HttpResponse:
+def stage(request: TenantRequest, slug: str, conv: str, part: bool = False) -> HttpResponse:
     """Move the conversation into another inbox."""
     conversation, to = mine(request, conv), request.POST.get("stage", "")
     try:
@@ -196,7 +197,7 @@ def stage(request: HttpRequest, slug: str, conv: str, part: bool = False) -> Htt
     return answer(request, conversation, Outcome(toast=f"Moved to {label}."), part=part)
 
 
-def move(request: HttpRequest, lead_id: str, to: str) -> tuple[str, str]:
+def move(request: TenantRequest, lead_id: str, to: str) -> tuple[str, str]:
     """Move a lead as the person of *request*; return what to say and its kind."""
     if to not in LeadState.values or to == LeadState.SUPPRESSED:
         raise Http404
@@ -209,16 +210,16 @@ def move(request: HttpRequest, lead_id: str, to: str) -> tuple[str, str]:
     return f"{lead.display_name}: {LeadState(to).label.lower()}.", "ok"
 
 
-def actor_id(request: HttpRequest) -> str:
-    return request.actor.pk  # type: ignore[attr-defined]
+def actor_id(request: TenantRequest) -> str:
+    return request.actor.pk
 
 
-def _form_of(request: HttpRequest) -> QueryDict:
+def _form_of(request: TenantRequest) -> QueryDict:
     """Read a form from a PUT, which Django leaves alone."""
     return QueryDict(request.body, encoding=request.encoding or "utf-8")
 
 
-def mine(request: HttpRequest, conv: str, *, write: bool = True) -> Conversation:
+def mine(request: TenantRequest, conv: str, *, write: bool = True) -> Conversation:
     """Return the conversation of a URL, which the person may write in when *write*."""
     conversation = found(Conversation.objects.all(), conv)
     if write:
@@ -228,7 +229,7 @@ def mine(request: HttpRequest, conv: str, *, write: bool = True) -> Conversation
 
 
 def answer(
-    request: HttpRequest, conversation: Conversation, outcome: Outcome, *, part: bool
+    request: TenantRequest, conversation: Conversation, outcome: Outcome, *, part: bool
 ) -> HttpResponse:
     """Answer an action: out of band with what it changed, or with the page it came from."""
     if not part:
@@ -250,12 +251,12 @@ def answer(
     return response
 
 
-def acted(request: HttpRequest, before: Conversation) -> dict[str, Any]:
+def acted(request: TenantRequest, before: Conversation) -> dict[str, Any]:
     """Return the context of a conversation as it is after an action, with its row.
 
     The row and the counts are those of the list it stood in *before*.
     """
-    actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     conversation = conversations_for_pane(actor).get(pk=before.pk)
     forget_counted(request)  # unread and waiting have changed
     bells, _ = counted(request)
@@ -269,9 +270,9 @@ def acted(request: HttpRequest, before: Conversation) -> dict[str, Any]:
     }
 
 
-def _back(request: HttpRequest, conversation: Conversation, *, closed: bool) -> str:
+def _back(request: TenantRequest, conversation: Conversation, *, closed: bool) -> str:
     """Return the page to show after a plain form: the list once a conversation is closed."""
-    slug, query = request.tenant.slug, query_string(request)  # type: ignore[attr-defined]
+    slug, query = request.tenant.slug, query_string(request)
     if closed:
         return reverse("messaging:inbox", args=[slug, conversation.stage]) + query
     return urls_of(slug, conversation, query)["page_query"]

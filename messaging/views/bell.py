@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http import HttpResponse, HttpResponseBadRequest
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
@@ -14,6 +14,7 @@ from messaging.actions import notifications as actions
 from messaging.models import Notification
 from messaging.views.access import bell_or_404, door
 from messaging.views.shell import Bell, bells_of
+from tenants.http import TenantRequest
 from tenants.models import Actor
 
 UNREAD_SHOWN = 10
@@ -22,14 +23,14 @@ EARLIER_SHOWN = 5
 
 @require_GET
 @door("view")
-def panel(request: HttpRequest, slug: str, stage: str) -> HttpResponse:
+def panel(request: TenantRequest, slug: str, stage: str) -> HttpResponse:
     """Show the popover of one stage."""
     return render(request, "messaging/_bell_panel.html", _context(request, slug, stage))
 
 
 @require_POST
 @door("view")
-def read(request: HttpRequest, slug: str, stage: str) -> HttpResponse:
+def read(request: TenantRequest, slug: str, stage: str) -> HttpResponse:
     """Mark a stage read, or with ``undo`` take that back; answers the popover and all counters."""
     actor = _actor(request)
     bell_or_404(bells_of(actor, slug), stage)
@@ -52,7 +53,7 @@ def read(request: HttpRequest, slug: str, stage: str) -> HttpResponse:
 
 @require_POST
 @door("view")
-def mute(request: HttpRequest, slug: str, stage: str) -> HttpResponse:
+def mute(request: TenantRequest, slug: str, stage: str) -> HttpResponse:
     """Mute a stage ``for`` an hour, today or always, or switch it on again (``off``)."""
     actor = _actor(request)
     bell_or_404(bells_of(actor, slug), stage)
@@ -75,13 +76,13 @@ def _reload_rows(response: HttpResponse) -> HttpResponse:
 
 
 def _answer(
-    request: HttpRequest, slug: str, stage: str, toast: dict[str, Any], *, is_open: bool = True
+    request: TenantRequest, slug: str, stage: str, toast: dict[str, Any], *, is_open: bool = True
 ) -> HttpResponse:
     context = _context(request, slug, stage) | {"toast": toast, "is_open": is_open}
     return render(request, "messaging/_bell_answer.html", context)
 
 
-def _context(request: HttpRequest, slug: str, stage: str) -> dict[str, Any]:
+def _context(request: TenantRequest, slug: str, stage: str) -> dict[str, Any]:
     actor = _actor(request)
     bells = bells_of(actor, slug)
     bell = bell_or_404(bells, stage)
@@ -102,6 +103,6 @@ def _notes(actor: Actor, bell: Bell, *, unread: bool) -> Any:
     return notes.select_related("conversation__lead").order_by(newest, "-id")
 
 
-def _actor(request: HttpRequest) -> Actor:
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+def _actor(request: TenantRequest) -> Actor:
+    actor: Actor = request.actor
     return actor

@@ -9,7 +9,7 @@ from typing import Any, cast
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
 from django.db import connection
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
@@ -19,6 +19,7 @@ from messaging.models import Conversation, Message, StageMembership
 from messaging.views.access import door, found
 from messaging.views.shell import CAP, counted
 from tenants.context import tenant_context
+from tenants.http import TenantRequest
 from tenants.models import User, memberships_of
 from tenants.ulids import to_uuid
 
@@ -55,7 +56,7 @@ class Bar:
 
 @require_GET
 @login_required
-def landing(request: HttpRequest) -> HttpResponse:
+def landing(request: TenantRequest) -> HttpResponse:
     """Redirect to where a person's work is: their first inbox, or Home for operators."""
     mine = memberships_of(cast(User, request.user).pk)
     if len(mine) == 1 and mine[0].role != "agent":
@@ -74,10 +75,10 @@ def _first_stage(actor_id: str) -> str:
 
 @require_GET
 @door("view")
-def home(request: HttpRequest, slug: str) -> HttpResponse:
+def home(request: TenantRequest, slug: str) -> HttpResponse:
     """Page: the tenant at a glance, and the worst number to open first."""
     bells, _ = counted(request)
-    today, now = today_of(request.tenant), timezone.now()  # type: ignore[attr-defined]
+    today, now = today_of(request.tenant), timezone.now()
     oldest = min((bell.oldest for bell in bells if bell.oldest), default=None)
     context = {
         "bells": bells,
@@ -96,14 +97,14 @@ def home(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_GET
 @door("view")
-def counters(request: HttpRequest, slug: str) -> HttpResponse:
+def counters(request: TenantRequest, slug: str) -> HttpResponse:
     """Fragment: all unread counters, out of band."""
     return render(request, "messaging/_counters.html", {"bells": counted(request)[0]})
 
 
 @require_GET
 @door("view")
-def go(request: HttpRequest, slug: str, anything: str) -> HttpResponse:
+def go(request: TenantRequest, slug: str, anything: str) -> HttpResponse:
     """Redirect from a pasted id to the page of what it names."""
     prefix = anything.partition("_")[0]
     try:

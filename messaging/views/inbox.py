@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.db.models import Max
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_GET
@@ -22,6 +22,7 @@ from messaging.views.access import bell_or_404, door, found
 from messaging.views.pane import conversations_for_pane, pane_context, query_string
 from messaging.views.poll import number
 from messaging.views.shell import Bell, counted
+from tenants.http import TenantRequest
 
 #: Rows are committed out of order: a refresh looks this many live events further back.
 BEHIND = 50
@@ -42,7 +43,7 @@ class Tab:
 
 @require_GET
 @door("view")
-def inbox(request: HttpRequest, slug: str, stage: str) -> HttpResponse:
+def inbox(request: TenantRequest, slug: str, stage: str) -> HttpResponse:
     """Page: the rows of a stage, with no conversation open."""
     bells, _ = counted(request)
     listing = listing_of(request, bell_or_404(bells, stage))
@@ -52,13 +53,13 @@ def inbox(request: HttpRequest, slug: str, stage: str) -> HttpResponse:
 
 @require_GET
 @door("view")
-def thread_page(request: HttpRequest, slug: str, stage: str, conv: str) -> HttpResponse:
+def thread_page(request: TenantRequest, slug: str, stage: str, conv: str) -> HttpResponse:
     """Page: the rows of a stage and one conversation; what an opened row's address shows."""
     return show_thread(request, stage, conv)
 
 
 def show_thread(
-    request: HttpRequest, stage: str, conv: str, *, note: str = "", status: int = 200
+    request: TenantRequest, stage: str, conv: str, *, note: str = "", status: int = 200
 ) -> HttpResponse:
     """Render a list with a conversation open; *note* says why a reply was refused."""
     bells, _ = counted(request)
@@ -74,7 +75,7 @@ def show_thread(
 
 @require_GET
 @door("view")
-def rows(request: HttpRequest, slug: str, stage: str) -> HttpResponse:
+def rows(request: TenantRequest, slug: str, stage: str) -> HttpResponse:
     """Fragment: a page of rows."""
     bells, _ = counted(request)
     listing = listing_of(request, bell_or_404(bells, stage))
@@ -85,7 +86,7 @@ def rows(request: HttpRequest, slug: str, stage: str) -> HttpResponse:
 
 @require_GET
 @door("view")
-def changes(request: HttpRequest, slug: str, stage: str) -> HttpResponse:
+def changes(request: TenantRequest, slug: str, stage: str) -> HttpResponse:
     """Fragment: what changed in a list since it was drawn, all out of band.
 
     The page sends the rows it shows (``r``), those it was told of but does not show (``p``), and
@@ -154,13 +155,13 @@ def _gone(listing: Listing, row: Row, bells: list[Bell]) -> str:
     return "Answered" if listing.tab == "waiting" else "Moved"
 
 
-def listing_of(request: HttpRequest, bell: Bell) -> Listing:
+def listing_of(request: TenantRequest, bell: Bell) -> Listing:
     """Return the list that the query of a URL asks for."""
     tab, sort = request.GET.get("tab", "waiting"), request.GET.get("sort", "needs")
     if tab not in lists.TABS or sort not in lists.SORTS:
         raise Http404
     return Listing(
-        actor=request.actor,  # type: ignore[attr-defined]
+        actor=request.actor,
         bell=bell,
         tab=tab,
         sort=sort,
@@ -168,9 +169,9 @@ def listing_of(request: HttpRequest, bell: Bell) -> Listing:
     )
 
 
-def _frame(request: HttpRequest, listing: Listing) -> dict[str, Any]:
+def _frame(request: TenantRequest, listing: Listing) -> dict[str, Any]:
     """Return what rows need around them."""
-    slug = request.tenant.slug  # type: ignore[attr-defined]
+    slug = request.tenant.slug
     stage = listing.bell
     return {
         "tenant_slug": slug,
@@ -182,7 +183,7 @@ def _frame(request: HttpRequest, listing: Listing) -> dict[str, Any]:
     }
 
 
-def list_context(request: HttpRequest, listing: Listing, page: Page) -> dict[str, Any]:
+def list_context(request: TenantRequest, listing: Listing, page: Page) -> dict[str, Any]:
     """Return the context of a list and its tabs."""
     frame = _frame(request, listing)
     counts = lists.tab_counts(listing)
@@ -228,14 +229,14 @@ def _last_reply(listing: Listing) -> datetime | None:
 
 
 def _changes_url(
-    request: HttpRequest,
+    request: TenantRequest,
     listing: Listing,
     cursor: int,
     *,
     last: str,
     pending: Iterable[str] = (),
 ) -> str:
-    slug = request.tenant.slug  # type: ignore[attr-defined]
+    slug = request.tenant.slug
     values = {
         "since": str(cursor),
         "tab": listing.tab,
@@ -255,6 +256,6 @@ def _query(listing: Listing, **more: str) -> str:
     return f"?{urlencode(kept)}" if kept else ""
 
 
-def _message(request: HttpRequest) -> str:
+def _message(request: TenantRequest) -> str:
     before = request.GET.get("before", "")
     return before if before.startswith("msg_") else ""

@@ -10,7 +10,7 @@ from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.expressions import Combinable
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
@@ -29,6 +29,7 @@ from messaging.views.pane import (
     new_send_key,
 )
 from messaging.views.shell import counted
+from tenants.http import TenantRequest
 from tenants.permissions import allows
 
 PAGE = 50
@@ -40,7 +41,7 @@ TIMELINE = 100
 
 @require_GET
 @door("view")
-def index(request: HttpRequest, slug: str) -> HttpResponse:
+def index(request: TenantRequest, slug: str) -> HttpResponse:
     """Page: leads, newest first, or those that match a name, number or address."""
     query = request.GET.get("q", "").strip()[:80]
     if query.startswith(("lead_", "conv_", "msg_", "wh_")):
@@ -90,7 +91,7 @@ def _id(text: str) -> str | None:
 
 @require_GET
 @door("view")
-def lead(request: HttpRequest, slug: str, lead_id: str) -> HttpResponse:
+def lead(request: TenantRequest, slug: str, lead_id: str) -> HttpResponse:
     """Page: one lead with its conversations, timeline, contact points, timers and consent."""
     one = found(leads_for_page(), lead_id)
     if one.merged_into_id:
@@ -100,21 +101,21 @@ def lead(request: HttpRequest, slug: str, lead_id: str) -> HttpResponse:
 
 @require_POST
 @door("reply")
-def state(request: HttpRequest, slug: str, lead_id: str) -> HttpResponse:
+def state(request: TenantRequest, slug: str, lead_id: str) -> HttpResponse:
     """Move a lead to a legal next state."""
     one = found(Lead.objects.all(), lead_id)
     text, kind = move(request, one.pk, request.POST.get("to", ""))
     return _told(request, text, kind, one)
 
 
-def _told(request: HttpRequest, text: str, kind: str, one: Lead) -> HttpResponse:
+def _told(request: TenantRequest, text: str, kind: str, one: Lead) -> HttpResponse:
     messages.add_message(request, messages.ERROR if kind == "error" else messages.INFO, text)
-    return redirect("messaging:lead", request.tenant.slug, one.pk)  # type: ignore[attr-defined]
+    return redirect("messaging:lead", request.tenant.slug, one.pk)
 
 
-def lead_page(request: HttpRequest, one: Lead, **more: Any) -> dict[str, Any]:
+def lead_page(request: TenantRequest, one: Lead, **more: Any) -> dict[str, Any]:
     """Return the context of a lead's page; *more* carries a refused first text."""
-    slug, actor = request.tenant.slug, request.actor  # type: ignore[attr-defined]
+    slug, actor = request.tenant.slug, request.actor
     clock, zone = lead_time(one.time_zone)
     labels = {bell.key: bell.label for bell in counted(request)[0]}
     conversations = list(
@@ -126,7 +127,7 @@ def lead_page(request: HttpRequest, one: Lead, **more: Any) -> dict[str, Any]:
     phones = [p for p in panels["points"] if p["kind"] == "phone"]
     out = _opted_out([p["value"] for p in phones])
     usable = [p for p in phones if not p["wrong"] and p["value"] not in out]
-    tenant = request.tenant  # type: ignore[attr-defined]
+    tenant = request.tenant
     return {
         "tenant_slug": slug,
         "me": actor,

@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import OuterRef, Q, QuerySet, Subquery
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
@@ -20,6 +20,7 @@ from leads.models import Consent, ConsentEvent, ContactPoint, Lead
 from messaging.actions import consent
 from messaging.models import OutboundMessage
 from messaging.views.access import door
+from tenants.http import TenantRequest
 from tenants.permissions import allows
 
 PAGE = 50
@@ -34,7 +35,7 @@ WORDS = {
 
 @require_GET
 @door("view")
-def index(request: HttpRequest, slug: str) -> HttpResponse:
+def index(request: TenantRequest, slug: str) -> HttpResponse:
     """Page: recorded choices, newest first; ``?check=`` answers for one number."""
     check = request.GET.get("check", "").strip()
     if check:
@@ -54,14 +55,14 @@ def index(request: HttpRequest, slug: str) -> HttpResponse:
         "states": STATES,
         "after": f"{last.updated_at.isoformat()}~{last.pk}" if last else "",
         "first": not after,
-        "may_add": allows(request.actor, "optout_add"),  # type: ignore[attr-defined]
+        "may_add": allows(request.actor, "optout_add"),
     }
     return render(request, "messaging/optouts.html", context)
 
 
 @require_GET
 @door("view")
-def optout(request: HttpRequest, slug: str, address: str) -> HttpResponse:
+def optout(request: TenantRequest, slug: str, address: str) -> HttpResponse:
     """Page: what is recorded for one number, with its evidence."""
     number = read_address(address)
     if not number:
@@ -73,13 +74,13 @@ def optout(request: HttpRequest, slug: str, address: str) -> HttpResponse:
 
 @require_POST
 @door("optout_add")
-def add(request: HttpRequest, slug: str) -> HttpResponse:
+def add(request: TenantRequest, slug: str) -> HttpResponse:
     """Record that somebody asked not to be texted."""
     address, reason = read_address(request.POST.get("address", "")), _reason(request)
     if not address or not reason:
         messages.error(request, "Give a phone number and the reason. Nothing was recorded.")
         return redirect("messaging:optouts", slug)
-    actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     consent.opt_out(Choice(address=address, kind="opt_out", reason=reason, actor_id=actor.pk))
     messages.info(request, "Recorded. Nobody can text this number any more.")
     return redirect("messaging:optout", slug, address)
@@ -87,10 +88,10 @@ def add(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_POST
 @door("optout_add")
-def decide(request: HttpRequest, slug: str, address: str) -> HttpResponse:
+def decide(request: TenantRequest, slug: str, address: str) -> HttpResponse:
     """Decide a hold (``opt_out`` or ``release``), or lift an opt-out (``opt_in``) with a proof."""
     number, reason = read_address(address), _reason(request)
-    choice, actor = request.POST.get("choice", ""), request.actor  # type: ignore[attr-defined]
+    choice, actor = request.POST.get("choice", ""), request.actor
     if not number or choice not in ("opt_out", "release", "opt_in"):
         raise Http404
     if choice == "opt_in" and not allows(actor, "optout_lift"):
@@ -118,9 +119,9 @@ def _decide(number: str, choice: str, *, reason: str, actor_id: str) -> None:
             consent.release_hold(number, actor_id=actor_id, reason=reason)
 
 
-def number_page(request: HttpRequest, number: str) -> dict[str, Any]:
+def number_page(request: TenantRequest, number: str) -> dict[str, Any]:
     """Return what the page of one number shows."""
-    slug, actor = request.tenant.slug, request.actor  # type: ignore[attr-defined]
+    slug, actor = request.tenant.slug, request.actor
     rows = list(Consent.objects.filter(address=number, channel="sms").order_by("scope"))
     base = next((row for row in rows if row.scope == ""), None)
     events = ConsentEvent.objects.filter(consent__in=rows).select_related("actor", "consent")
@@ -148,7 +149,7 @@ def read_address(text: str) -> str:
         return ""
 
 
-def _reason(request: HttpRequest) -> str:
+def _reason(request: TenantRequest) -> str:
     return request.POST.get("reason", "").strip()[:500]
 
 

@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import CharField, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Cast, JSONObject
-from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
@@ -25,6 +24,7 @@ from messaging.templatetags.ui import clock, phone
 from messaging.views.gate import Gate, gate_of
 from messaging.views.shell import Bell
 from messaging.views.snooze import CHOICES, until
+from tenants.http import TenantRequest
 from tenants.models import Actor, Tenant
 from tenants.ulids import new_id, to_text
 
@@ -154,7 +154,7 @@ def _consents(address: OuterRef, our_number: OuterRef) -> ArraySubquery:
 
 
 def pane_context(
-    request: HttpRequest,
+    request: TenantRequest,
     conversation: Conversation,
     *,
     bells: list[Bell],
@@ -164,8 +164,8 @@ def pane_context(
 
     *read* is left out by fragments that show no messages.
     """
-    actor: Actor = request.actor  # type: ignore[attr-defined]
-    tenant: Tenant = request.tenant  # type: ignore[attr-defined]
+    actor: Actor = request.actor
+    tenant: Tenant = request.tenant
     slug = tenant.slug
     bell = next(one for one in bells if one.key == conversation.stage)
     lead, number = conversation.lead, conversation.phone_number
@@ -279,7 +279,7 @@ def most_segments(tenant: Tenant) -> int:
     return int(tenant.settings.get("max_segments", MAX_SEGMENTS))
 
 
-def query_string(request: HttpRequest) -> str:
+def query_string(request: TenantRequest) -> str:
     """Return ``?tab=mine`` of the list a request came from, or nothing."""
     tab = request.GET.get("tab", "")
     return f"?tab={tab}" if tab in inbox.TABS and tab != "waiting" else ""

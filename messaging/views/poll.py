@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, JsonResponse
+from django.http import JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from messaging.live import Event, catch_up
+from tenants.http import TenantRequest
 from tenants.permissions import allows
 
 
 @never_cache
 @require_GET
-def poll(request: HttpRequest, slug: str) -> JsonResponse:
+def poll(request: TenantRequest, slug: str) -> JsonResponse:
     """Answer ``{"cursor": 918273, "hints": [{"id", "k", "s", "c", …}], "reset": false}``.
 
     401 without a session and 403 without the right to look: the client stops on both.
     """
-    actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     if not request.user.is_authenticated:
         return JsonResponse({"detail": "Log in again."}, status=401)
     if not allows(actor, "view"):

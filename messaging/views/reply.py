@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from django.core.exceptions import ValidationError
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -23,6 +23,7 @@ from messaging.views.actions import Outcome, acted, actor_id, answer, mine
 from messaging.views.inbox import show_thread
 from messaging.views.pane import most_segments, since_url
 from messaging.views.poll import number
+from tenants.http import TenantRequest
 
 #: A field of a template that nobody filled in.
 FIELD = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
@@ -38,7 +39,7 @@ class Refusal:
 
 @require_POST
 @door("reply")
-def reply(request: HttpRequest, slug: str, conv: str, part: bool = False) -> HttpResponse:
+def reply(request: TenantRequest, slug: str, conv: str, part: bool = False) -> HttpResponse:
     """Send a reply once per ``send_key``; refused, it changes nothing and keeps the text."""
     conversation = mine(request, conv)
     body = request.POST.get("body", "").strip()
@@ -62,9 +63,9 @@ def reply(request: HttpRequest, slug: str, conv: str, part: bool = False) -> Htt
     return response
 
 
-def judge(request: HttpRequest, body: str) -> Refusal | None:
+def judge(request: TenantRequest, body: str) -> Refusal | None:
     """Look at the text alone."""
-    most = most_segments(request.tenant)  # type: ignore[attr-defined]
+    most = most_segments(request.tenant)
     if not body:
         return Refusal(status=422, text="Write something first.")
     if field := FIELD.search(body):
@@ -76,7 +77,7 @@ def judge(request: HttpRequest, body: str) -> Refusal | None:
     return None
 
 
-def _send(request: HttpRequest, conversation: Conversation, body: str) -> Refusal | None:
+def _send(request: TenantRequest, conversation: Conversation, body: str) -> Refusal | None:
     try:
         sending.send_reply(
             conversation.pk,
@@ -95,7 +96,7 @@ def _send(request: HttpRequest, conversation: Conversation, body: str) -> Refusa
 
 
 def _refuse(
-    request: HttpRequest, conversation: Conversation, body: str, refusal: Refusal, *, part: bool
+    request: TenantRequest, conversation: Conversation, body: str, refusal: Refusal, *, part: bool
 ) -> HttpResponse:
     """Say why, with the text still in the composer: in the page's own, or in a page of its own."""
     if not part:
@@ -111,7 +112,7 @@ def _refuse(
 
 @require_http_methods(["GET", "POST"])
 @door("optout_add")
-def suppress(request: HttpRequest, slug: str, conv: str, part: bool = False) -> HttpResponse:
+def suppress(request: TenantRequest, slug: str, conv: str, part: bool = False) -> HttpResponse:
     """Opt the number of a conversation out by hand; GET asks for the reason without a script."""
     conversation = mine(request, conv)
     reason = request.POST.get("reason", "").strip()[:500]
@@ -137,7 +138,7 @@ def suppress(request: HttpRequest, slug: str, conv: str, part: bool = False) -> 
 
 @require_POST
 @door("optout_add")
-def consent(request: HttpRequest, slug: str, conv: str, part: bool = False) -> HttpResponse:
+def consent(request: TenantRequest, slug: str, conv: str, part: bool = False) -> HttpResponse:
     """Decide what looked like a refusal: ``opt_out`` confirms it, ``release`` says it was none."""
     conversation, choice = mine(request, conv), request.POST.get("choice", "")
     if choice not in ("opt_out", "release"):

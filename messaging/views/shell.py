@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
-from django.http import HttpRequest
 from django.urls import reverse
 
 from leads.stages import STAGES
+from tenants.http import TenantRequest
 from tenants.models import Actor
 from tenants.permissions import allows
 from tenants.ulids import to_uuid
@@ -108,15 +108,15 @@ def bells_of(actor: Actor, slug: str) -> list[Bell]:
     return shell_of(actor, slug)[0]
 
 
-def counted(request: HttpRequest) -> tuple[list[Bell], int]:
+def counted(request: TenantRequest) -> tuple[list[Bell], int]:
     """Return ``shell_of`` for the person of *request*, read once per request."""
     if not hasattr(request, "counted"):
-        tenant, actor = request.tenant, request.actor  # type: ignore[attr-defined]
-        request.counted = shell_of(actor, tenant.slug)  # type: ignore[attr-defined]
-    return request.counted  # type: ignore[attr-defined]
+        tenant, actor = request.tenant, request.actor
+        request.counted = shell_of(actor, tenant.slug)
+    return request.counted
 
 
-def forget_counted(request: HttpRequest) -> None:
+def forget_counted(request: TenantRequest) -> None:
     """Have the counters read again, after an action changed them."""
     request.__dict__.pop("counted", None)
 

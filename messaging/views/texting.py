@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
@@ -14,11 +14,12 @@ from messaging.views.access import door, found
 from messaging.views.actions import actor_id
 from messaging.views.leads import lead_page, leads_for_page
 from messaging.views.reply import Refusal, judge
+from tenants.http import TenantRequest
 
 
 @require_POST
 @door("reply")
-def text(request: HttpRequest, slug: str, lead_id: str) -> HttpResponse:
+def text(request: TenantRequest, slug: str, lead_id: str) -> HttpResponse:
     """Text a lead, starting the conversation where there is none; timers start with it."""
     lead = found(leads_for_page(), lead_id)
     to = found(ContactPoint.objects.filter(lead=lead, kind="phone"), request.POST.get("to", ""))

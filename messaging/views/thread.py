@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
@@ -12,13 +12,14 @@ from messaging.views.access import door, found
 from messaging.views.pane import conversations_for_pane, pane_context, since_url
 from messaging.views.poll import number
 from messaging.views.shell import counted
+from tenants.http import TenantRequest
 
 
 @require_GET
 @door("view")
-def thread(request: HttpRequest, slug: str, conv: str) -> HttpResponse:
+def thread(request: TenantRequest, slug: str, conv: str) -> HttpResponse:
     """Fragment: the whole pane, and out of band the context panel beside it."""
-    actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     conversation = found(conversations_for_pane(actor), conv)
     read = threads.read(conversation)
     context = pane_context(request, conversation, bells=counted(request)[0], read=read)
@@ -27,13 +28,13 @@ def thread(request: HttpRequest, slug: str, conv: str) -> HttpResponse:
 
 @require_GET
 @door("view")
-def since(request: HttpRequest, slug: str, conv: str, message: str) -> HttpResponse:
+def since(request: TenantRequest, slug: str, conv: str, message: str) -> HttpResponse:
     """Fragment: what came after *message*, all out of band.
 
     The composer is replaced only when it may no longer be there, or may again: a draft in it
     is never touched otherwise.
     """
-    actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     conversation = found(conversations_for_pane(actor), conv)
     mine = Message.objects.filter(conversation=conversation)
     after = "" if message == "start" else found(mine, message).pk
@@ -54,9 +55,9 @@ def since(request: HttpRequest, slug: str, conv: str, message: str) -> HttpRespo
 
 @require_GET
 @door("view")
-def older(request: HttpRequest, slug: str, conv: str) -> HttpResponse:
+def older(request: TenantRequest, slug: str, conv: str) -> HttpResponse:
     """Fragment: the page of messages before one, with the link to those before them."""
-    actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     conversation = found(conversations_for_pane(actor), conv)
     before = found(Message.objects.filter(conversation=conversation), request.GET.get("before", ""))
     read = threads.read(conversation, before=before.pk, before_at=before.occurred_at)
