@@ -127,7 +127,7 @@ def weave(
     """Order messages and events by time, group messages, and mark the first item of each day."""
     items = [Item(at=message.occurred_at, message=message) for message in messages]
     items += [Item(at=event.at, event=event) for event in events if is_told(event)]
-    items.sort(key=lambda item: (item.at, item.event is not None))
+    items.sort(key=lambda item: (item.at, item.event.seq if item.event else -1))
     day = timezone.localtime(after.occurred_at).date() if after else None
     woven: list[Item] = []
     previous = Item(at=after.occurred_at, message=after) if after else None

@@ -7,9 +7,11 @@ from html import unescape
 import pytest
 from django.utils import timezone
 
-from leads.actions import Choice, flag_wrong_number, record_choice
+from leads.actions import Choice, flag_wrong_number, move_lead, record_choice
+from leads.models import LeadEvent
 from messaging.actions.consent import opt_out
 from messaging.models import Conversation, LiveEvent, Notification, PhoneNumber, StageMembership
+from messaging.thread import weave
 from tests.messaging.pages import client_of, fresh, make_thread, person, queries, say, url
 
 pytestmark = pytest.mark.django_db
@@ -291,3 +293,18 @@ def test_a_thread_of_another_tenant_or_kind_is_not_found(office, other_office, n
     for conv in (foreign.pk, foreign.lead_id, "conv_x", "x"):
         answer = client_of(office.agent).get(url(office, f"c/{conv}/{name}"))
         assert answer.status_code == 404
+
+
+def test_events_of_one_moment_stand_in_the_order_they_happened(office):
+    conversation = make_thread(office)
+    with office.inside():
+        move_lead(conversation.lead_id, to="touched")
+        move_lead(conversation.lead_id, to="responded")
+        move_lead(conversation.lead_id, to="high_intent")
+        events = list(LeadEvent.objects.filter(lead=conversation.lead_id).order_by("-seq"))
+        for event in events:
+            event.at = events[0].at
+
+        items = weave([], events)
+
+    assert [item.event.to_state for item in items][-3:] == ["touched", "responded", "high_intent"]
