@@ -498,3 +498,29 @@ def test_nothing_is_changed_by_a_link(office, verb):
     answer = client_of(office.agent).get(url(office, f"c/{conversation.pk}/{verb}/"))
 
     assert answer.status_code == 405
+
+
+def test_a_reply_without_a_send_key_is_refused(office):
+    conversation = make_thread(office)
+
+    answers = [
+        reply(office, conversation, send_key=key) for key in ("", "k", "x" * 65, "ключ-ключ")
+    ]
+
+    assert {answer.status_code for answer in answers} == {422}
+    assert "Reload" in answers[0].content.decode()
+    with office.inside():
+        assert not OutboundMessage.objects.exists()
+
+
+def test_the_draft_of_a_reply_does_not_come_back_behind_it(office):
+    conversation = make_thread(office)
+    key = "send_01ARZ3NDEKTSV4RRFFQ69G5FAV"
+    assert reply(office, conversation, "On my way", send_key=key).status_code == 200
+
+    late = act(office, conversation, "draft", body="On my way", send_key=key)
+    act(office, conversation, "draft", body="And then", send_key="another-key")
+
+    assert late.status_code == 204
+    with office.inside():
+        assert [draft.body for draft in Draft.objects.all()] == ["And then"]
