@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -56,6 +57,82 @@ class ContactOptedOut(Event):
     channel: Channel = "sms"
     keyword: str = ""  # the word they wrote, when known
     reason: str = ""  # the provider's own words
+
+
+# --- what CRMs and dialers tell ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContactChanged(Event):
+    """A contact was made, edited or deleted in another system; ``external_id`` is its id there.
+
+    ``facts`` holds only what the sender told, by names of ``Lead`` columns and ``phone`` (E.164),
+    ``email`` (folded) and ``assigned_to``; an empty text says that the field was emptied.
+    """
+
+    change: Literal["created", "updated", "deleted"]
+    facts: Mapping[str, str] = field(default_factory=dict)
+    tags: tuple[str, ...] | None = None  # all tags it now has; None: not told
+    dnd: Mapping[str, bool] = field(default_factory=dict)  # channel (sms, call, email) → do not
+    is_ordered: bool = True  # False: ``occurred_at`` is not the time of this change
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrmMessage(Event):
+    """A message in another system's conversation, in or out; its numbers may not be told."""
+
+    direction: Literal["in", "out"]
+    contact_id: str
+    conversation_id: str = ""
+    body: str = ""
+    channel: str = "sms"  # sms, call, email, voicemail…
+    sender: str = ""
+    recipient: str = ""
+    status: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallReported(Event):
+    """A phone call began, ended or was described; ``external_id`` is the call's id."""
+
+    status: Literal["started", "completed", "failed", "missed", "enriched"]
+    direction: Literal["in", "out"]
+    ours: str = ""
+    theirs: str = ""
+    contact_id: str = ""
+    was_dialled: bool = True  # False: the person's leg was never rung, so it is no attempt
+    duration_s: int | None = None
+    disposition: str = ""
+    summary: str = ""
+    recording_url: str = field(default="", repr=False)  # needs no login: a secret
+
+
+@dataclass(frozen=True, kw_only=True)
+class BroadcastReported(Event):
+    """Counters of a broadcast: a snapshot, never to be added up; ``external_id`` is its id."""
+
+    name: str = ""
+    counters: Mapping[str, int] = field(default_factory=dict)
+    is_completed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentSucceeded(Event):
+    """Money came in."""
+
+    amount_cents: int
+    currency: str  # ISO 4217, lower case
+    email: str = ""
+    phone: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppChanged(Event):
+    """An account of the vendor installed or removed our app; ``external_id`` is the account."""
+
+    is_installed: bool
+    name: str = ""
 
 
 def effect_key(provider: str, external_id: str, effect: str) -> str:

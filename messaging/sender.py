@@ -17,8 +17,8 @@ from django.conf import settings
 from django.db import Error, connection
 from django.utils import timezone
 
-from integrations.models import WebhookEndpoint, hash_token
-from integrations.providers import Carrier, HttpCall, OutboundText, SendResult, providers
+from integrations.models import Integration, WebhookEndpoint, hash_token
+from integrations.providers import Account, Carrier, HttpCall, OutboundText, SendResult, providers
 from integrations.transport import Answer, NoAnswer, NotWritten, call
 from leads.actions import lock_consents, owner
 from messaging.actions.live import wake
@@ -258,8 +258,18 @@ def _pass_gate(one: Claim) -> tuple[Carrier, HttpCall, str, str] | None:
         idempotency_key=f"{outbound.pk}.{one.attempt}",
         status_callback_url=_callback_url(outbound, one.attempt),
     )
-    http_call = carrier.build_send(text, integration.base_url, integration.api_key)
+    http_call = carrier.build_send(text, account_of(integration))
     return carrier, http_call, outbound.to_address, outbound.correlation_id
+
+
+def account_of(integration: Integration) -> Account:
+    """Return what a provider needs of an integration to call its API."""
+    return Account(
+        base_url=integration.base_url,
+        api_key=integration.api_key,
+        account_id=integration.account_id or "",
+        settings=integration.settings,
+    )
 
 
 def _stop(one: Claim, words: str) -> None:

@@ -5,14 +5,20 @@ from pkgutil import iter_modules
 
 from integrations.events import BadPayload
 from integrations.providers.base import (
+    Account,
     Carrier,
     Delivery,
+    FoundText,
     HttpCall,
     Lane,
     OutboundText,
     Provider,
+    Pulled,
+    PullPage,
+    Reconciles,
     SendResult,
     SignatureState,
+    TakesOptOuts,
     providers,
 )
 
@@ -26,15 +32,21 @@ def provider_choices() -> list[tuple[str, str]]:
 
 
 __all__ = [
+    "Account",
     "BadPayload",
     "Carrier",
     "Delivery",
+    "FoundText",
     "HttpCall",
     "Lane",
     "OutboundText",
     "Provider",
+    "PullPage",
+    "Pulled",
+    "Reconciles",
     "SendResult",
     "SignatureState",
+    "TakesOptOuts",
     "provider_choices",
     "providers",
 ]

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from integrations.events import BadPayload, Event
+from integrations.events import BadPayload, Event, Status
 from integrations.payloads import MAX_IDENTIFIER, Payload
+from integrations.tolerant import Parsed, parse_json
 from tenants.registry import Registry
 
 #: How far a signature's time may lie from ours, in seconds. Senders re-stamp every attempt.
@@ -38,6 +39,7 @@ class Delivery:
     """One webhook request as it came over the wire."""
 
     body: bytes
+    url: str = ""  # as the sender called it: public base URL, path and query
     headers: Mapping[str, str] = field(default_factory=dict)  # any case; kept in lower case
     content_type: str = ""
 
@@ -57,6 +59,16 @@ class Lane:
     ours: str | None  # our number
     theirs: str | None
     text: str  # "ours|theirs", else "msg:<external id>", else "key:<delivery key>"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """One tenant's account with a vendor, as calls to its API need it."""
+
+    base_url: str
+    api_key: str = field(repr=False)
+    account_id: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,16 +107,73 @@ class SendResult:
     retry_after_s: float | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class FoundText:
+    """A text of ours as the vendor lists it, to find out what became of an attempt."""
+
+    provider_id: str
+    sender: str
+    recipient: str
+    body: str
+    at: datetime  # when the vendor took it, aware
+    status: Status
+    error_code: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pulled:
+    """One thing a vendor lists that it may have failed to tell: a webhook we make up for it."""
+
+    key: str  # vendor's id and status: what makes it unique among pulled things
+    external_id: str  # the vendor's id of the thing; with *is_status* it tells whether it is known
+    body: bytes  # in the vendor's webhook format, so that ``parse`` reads it
+    at: datetime  # when it happened, aware
+    is_status: Status | None = None  # set when it is a report about a text of ours
+
+
+@dataclass(frozen=True, kw_only=True)
+class PullPage:
+    """One page of a vendor's list. ``cursor`` goes into the next ``build_pull``; "" is the end."""
+
+    items: tuple[Pulled, ...]
+    cursor: str = ""
+
+
 class Provider(ABC):
-    """Translates one vendor's webhooks. Pure: no models, no clock, no network, no rules."""
+    """Translates one vendor's webhooks. Pure: no models, no clock, no network, no rules.
+
+    *config*: settings of the integration; under ``mappings`` its field mappings. Only providers
+    that say ``is_configured`` are given any.
+    """
 
     name: ClassVar[str]  # as registered and stored
     label: ClassVar[str]  # as people read it
+    note: ClassVar[str] = ""  # what people must know before they connect it
+    is_configured: ClassVar[bool] = False
+    #: Body and content type of every accepting answer; None: our JSON.
+    acknowledgement: ClassVar[tuple[bytes, str] | None] = None
+    #: False where only the vendor can sign (its private key): we cannot send a test event.
+    can_sign: ClassVar[bool] = True
+    #: True where a request proves its sender with something else than a secret of the integration.
+    has_vendor_key: ClassVar[bool] = False
+    #: True where one URL and key serve all tenants: ``route`` then finds the account.
+    is_shared: ClassVar[bool] = False
     busy_status: ClassVar[int] = 503  # the answer that makes this sender try again
     hold_s: ClassVar[float] = 5.0  # how long intake may retry inside the request
     max_body: ClassVar[int] = 256 * 1024  # bytes
     content_types: ClassVar[tuple[str, ...]] = ("application/json",)
     has_idempotency_key: ClassVar[bool] = False
+
+    def __init__(self, config: Mapping[str, Any] | None = None) -> None:
+        self.config: Mapping[str, Any] = config or {}
+
+    def read(self, body: bytes, content_type: str = "") -> Parsed:
+        """Return *body* as an object. Never raises; what is no object is malformed."""
+        return parse_json(body)
+
+    def test_event(self, now: datetime) -> bytes:
+        """Return the body of an event without effect, to try a webhook URL with."""
+        return b'{"event": "fairlead.test", "type": "fairlead.test"}'
 
     def accepts(self, content_type: str) -> bool:
         """Tell whether a body of *content_type* (parameters allowed) is for us."""
@@ -118,8 +187,10 @@ class Provider(ABC):
         """
 
     @abstractmethod
-    def sign(self, body: bytes, secret: str, now: datetime, delivery_id: str) -> dict[str, str]:
-        """Return the headers with which this vendor would send *body*."""
+    def sign(
+        self, body: bytes, secret: str, now: datetime, delivery_id: str, url: str = ""
+    ) -> dict[str, str]:
+        """Return the headers with which this vendor would send *body* to *url*."""
 
     @abstractmethod
     def delivery_key(self, delivery: Delivery, payload: Payload | None) -> str:
@@ -178,8 +249,11 @@ class Provider(ABC):
 class Carrier(Provider):
     """A provider that also sends texts."""
 
+    #: True where texts can be listed by recipient, so that an unknown can be looked up.
+    has_lookup: ClassVar[bool] = False
+
     @abstractmethod
-    def build_send(self, text: OutboundText, base_url: str, api_key: str) -> HttpCall:
+    def build_send(self, text: OutboundText, account: Account) -> HttpCall:
         """Return the request that sends *text*."""
 
     @abstractmethod
@@ -187,6 +261,41 @@ class Carrier(Provider):
         self, status: int, headers: Mapping[str, str], body: bytes, recipient: str = ""
     ) -> SendResult:
         """Say what the answer to ``build_send`` means. Never raises, whatever came back."""
+
+    def build_lookup(self, text: OutboundText, since: datetime, account: Account) -> HttpCall:
+        """Return the request that lists texts to *text*'s recipient taken since *since*."""
+        raise NotImplementedError(f"{self.name} has no look-up")
+
+    def read_lookup(self, status: int, body: bytes) -> list[FoundText] | None:
+        """Return the texts in the answer, any order; None when it is no answer to go by."""
+        raise NotImplementedError(f"{self.name} has no look-up")
+
+
+class Reconciles(ABC):
+    """Mixed into a provider whose API lists what its webhooks should have told."""
+
+    @abstractmethod
+    def build_pull(self, since: datetime, cursor: str, account: Account) -> HttpCall:
+        """Return the request for the page at *cursor* ("" is the first) of things since *since*."""
+
+    @abstractmethod
+    def read_pull(self, status: int, body: bytes) -> PullPage | None:
+        """Return the page; None when the answer is no list, which ends the run as failed."""
+
+
+class TakesOptOuts(ABC):
+    """Mixed into a provider whose API can be told that a person opted out."""
+
+    @abstractmethod
+    def build_opt_out(self, address: str, contact_id: str, account: Account) -> HttpCall | None:
+        """Return the request that tells of an opt-out; None when the vendor cannot know *address*.
+
+        *contact_id*: the vendor's id of the person, "" when we know none.
+        """
+
+    @abstractmethod
+    def read_opt_out(self, status: int, body: bytes) -> str:
+        """Return "" when the vendor took it, else why not, in words."""
 
 
 providers: Registry[type[Provider]] = Registry("provider")

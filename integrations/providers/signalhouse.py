@@ -31,6 +31,7 @@ from integrations.payloads import (
     read_text,
 )
 from integrations.providers.base import (
+    Account,
     Carrier,
     Delivery,
     HttpCall,
@@ -100,7 +101,9 @@ class SignalHouse(Carrier):
             return SignatureState.INVALID
         return freshness(int(signed_at) / 1000, now)
 
-    def sign(self, body: bytes, secret: str, now: datetime, delivery_id: str) -> dict[str, str]:
+    def sign(
+        self, body: bytes, secret: str, now: datetime, delivery_id: str, url: str = ""
+    ) -> dict[str, str]:
         signed_at = str(int(now.timestamp() * 1000))
         signature = _signature(body, secret, signed_at)
         return {
@@ -145,7 +148,7 @@ class SignalHouse(Carrier):
             return []
         return self._reported(payload, STATUSES[kind[1]])
 
-    def build_send(self, text: OutboundText, base_url: str, api_key: str) -> HttpCall:
+    def build_send(self, text: OutboundText, account: Account) -> HttpCall:
         message: dict[str, Any] = {
             "senderPhoneNumber": text.sender.lstrip("+"),
             "recipientPhoneNumber": [text.recipient.lstrip("+")],  # singular name, always a list
@@ -156,9 +159,9 @@ class SignalHouse(Carrier):
             message["statusCallbackUrl"] = text.status_callback_url
         return HttpCall(
             method="POST",
-            url=f"{base_url.rstrip('/')}/message/sms",
+            url=f"{account.base_url.rstrip('/')}/message/sms",
             headers={
-                "Authorization": f"Bearer {api_key}",
+                "Authorization": f"Bearer {account.api_key}",
                 "Content-Type": "application/json",
                 "Accept": "application/json",
                 "Idempotency-Key": text.idempotency_key,

@@ -96,7 +96,9 @@ class StandardWebhooks(Provider):
             return SignatureState.INVALID
         return freshness(int(signed_at), now)
 
-    def sign(self, body: bytes, secret: str, now: datetime, delivery_id: str) -> dict[str, str]:
+    def sign(
+        self, body: bytes, secret: str, now: datetime, delivery_id: str, url: str = ""
+    ) -> dict[str, str]:
         signed_at = str(int(now.timestamp()))
         return {
             ID: delivery_id,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from integrations.providers import Delivery, OutboundText, SignatureState, providers
+from integrations.providers import Account, Delivery, OutboundText, SignatureState, providers
 
 VECTOR = next(
     vector
@@ -21,6 +21,7 @@ NEW, OLD = VECTOR["secret"], VECTOR["previous_secret"]
 V1 = "X-SignalHouse-Signature-V1"
 PLAIN = "X-SignalHouse-Signature"
 
+ACCOUNT = Account(base_url="https://v2.signalhouse.example/", api_key="key-1")
 TEXT = OutboundText(
     sender="+12025550100",
     recipient="+12025550142",
@@ -98,7 +99,7 @@ def test_without_a_delivery_id_the_domain_key_serves(carrier):
 
 
 def test_a_send_is_written_as_documented(carrier):
-    call = carrier.build_send(TEXT, "https://v2.signalhouse.example/", "key-1")
+    call = carrier.build_send(TEXT, ACCOUNT)
 
     assert (call.method, call.url) == ("POST", "https://v2.signalhouse.example/message/sms")
     assert call.headers["Authorization"] == "Bearer key-1"
@@ -116,7 +117,7 @@ def test_a_send_is_written_as_documented(carrier):
 def test_without_a_callback_none_is_asked_for(carrier):
     text = dataclasses.replace(TEXT, status_callback_url="")
 
-    call = carrier.build_send(text, "https://v2.signalhouse.example", "key-1")
+    call = carrier.build_send(text, ACCOUNT)
 
     assert "statusCallbackUrl" not in json.loads(call.body)
 
