@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 Channel = Literal["sms", "mms"]
+ConsentChannel = Literal["sms", "call", "email"]
 CarrierKeyword = Literal["", "opt_out", "opt_in", "help"]
 Status = Literal["accepted", "sent", "delivered", "undelivered", "failed"]
 
@@ -21,7 +22,7 @@ class Event:
     """Something that happened at a provider."""
 
     external_id: str  # the provider's id of the thing; with the class, the event's identity
-    occurred_at: datetime  # aware, UTC
+    occurred_at: datetime | None  # aware, UTC; None: not told, so when it was received
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,7 @@ class ContactOptedOut(Event):
 
     address: str  # theirs
     our_number: str = ""  # empty when the opt-out names no number of ours
-    channel: Channel = "sms"
+    channel: ConsentChannel = "sms"
     keyword: str = ""  # the word they wrote, when known
     reason: str = ""  # the provider's own words
 
