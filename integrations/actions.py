@@ -9,7 +9,7 @@ from django.db import Error, connection
 from psycopg.types.json import Jsonb
 
 from integrations.endpoints import Endpoint
-from integrations.intake import kept_headers
+from integrations.intake import Destination, kept_headers
 from integrations.models import Integration, WebhookEndpoint, hash_token, new_token
 from integrations.providers import Delivery
 from tenants.context import tenant_context
@@ -25,12 +25,24 @@ _noted: dict[str, float] = {}
 _sampled: dict[tuple[str, int], int] = {}
 
 
-def note_use(endpoint: Endpoint) -> None:
-    """Remember when an endpoint was last used, at most once a minute and process."""
+def note_use(
+    endpoint: Endpoint, *, secret_no: int = 0, destination: Destination | None = None
+) -> None:
+    """Remember that a URL, its integration and a secret are in use, once a minute and process.
+
+    Args:
+        endpoint: what was posted to.
+        secret_no: 1 when the current secret signed, 2 when the one before did.
+        destination: whose event it was, where one URL serves all tenants.
+    """
     now = time.monotonic()
-    if now - _noted.get(endpoint.id, -USE_NOTED_EVERY) < USE_NOTED_EVERY:
+    account = destination.integration_id if destination else endpoint.integration_id
+    key = f"{endpoint.id}:{secret_no}:{account}"
+    if now - _noted.get(key, -USE_NOTED_EVERY) < USE_NOTED_EVERY:
         return
-    _noted[endpoint.id] = now
+    if len(_noted) > 10_000:
+        _noted.clear()
+    _noted[key] = now
     try:
         with tenant_context(endpoint.tenant_id), connection.cursor() as cursor:
             cursor.execute(
@@ -38,8 +50,25 @@ def note_use(endpoint: Endpoint) -> None:
                 " WHERE tenant_id = %s AND id = %s",
                 [to_uuid(endpoint.tenant_id), to_uuid(endpoint.id)],
             )
+            _note_integration(endpoint.tenant_id, endpoint.integration_id, secret_no)
+        if destination and destination.tenant_id != endpoint.tenant_id:
+            with tenant_context(destination.tenant_id):
+                _note_integration(destination.tenant_id, destination.integration_id, 0)
     except Error:
-        _noted.pop(endpoint.id, None)  # the delivery itself is stored; this can wait
+        _noted.pop(key, None)  # the delivery itself is stored; this can wait
+
+
+def _note_integration(tenant_id: str, integration_id: str, secret_no: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE integrations SET last_event_at = clock_timestamp(),"
+            " secret_used_at = CASE WHEN %(no)s = 1 THEN clock_timestamp()"
+            "                       ELSE secret_used_at END,"
+            " previous_secret_used_at = CASE WHEN %(no)s = 2 THEN clock_timestamp()"
+            "                                ELSE previous_secret_used_at END"
+            " WHERE tenant_id = %(tenant)s AND id = %(id)s",
+            {"no": secret_no, "tenant": to_uuid(tenant_id), "id": to_uuid(integration_id)},
+        )
 
 
 def sample_rejection(endpoint: Endpoint, delivery: Delivery, *, reason: str) -> None:

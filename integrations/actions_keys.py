@@ -28,7 +28,17 @@ def rotate_secret(
     row.previous_secret = row.secret if keeps else ""
     row.previous_valid_until = Now() + grace if keeps and grace else None
     row.secret = secret
-    row.save(update_fields=["secret", "previous_secret", "previous_valid_until"])
+    row.previous_secret_used_at = row.secret_used_at if keeps else None
+    row.secret_used_at = None
+    row.save(
+        update_fields=[
+            "secret",
+            "previous_secret",
+            "previous_valid_until",
+            "secret_used_at",
+            "previous_secret_used_at",
+        ]
+    )
     hours = grace.total_seconds() / 3600 if keeps and grace else 0
     note(
         "integration.secret_rotated",

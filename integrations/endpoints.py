@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from django.db import Error, connection
 
@@ -38,6 +41,7 @@ class Endpoint:
     secret: Secret
     previous_secret: Secret
     previous_valid_until: datetime | None
+    config: Mapping[str, Any] = field(default_factory=dict)  # as a provider is given it
 
     def secrets(self, now: datetime) -> list[str]:
         """Return the secrets that count at *now*, the newest first."""
@@ -110,7 +114,16 @@ def _ask(digest: str) -> Endpoint | None:
         secret=_secret(row[8]),
         previous_secret=_secret(row[9]),
         previous_valid_until=until.astimezone(UTC) if until else None,
+        config=config_of(row[11], row[12]),
     )
+
+
+def config_of(settings: Any, mappings: Any) -> dict[str, Any]:
+    """Return what a provider is configured with, from two jsonb columns as they are read."""
+    settings, mappings = (
+        json.loads(value) if isinstance(value, str) else value for value in (settings, mappings)
+    )
+    return {**(settings if isinstance(settings, dict) else {}), "mappings": mappings or []}
 
 
 def _secret(stored: str) -> Secret:

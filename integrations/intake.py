@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +22,7 @@ from integrations.tolerant import Parsed
 from leads.actions import Choice
 from leads.reading import read_refusal
 from tenants.correlation import correlation_id
+from tenants.models import PLATFORM_TENANT_ID
 from tenants.ulids import new_uuid, to_text, to_uuid
 
 #: Bytes of headers that are kept beside an event.
@@ -47,8 +48,17 @@ class Intake:
     provider: Provider
     delivery: Delivery
     parsed: Parsed
-    signature_state: str  # valid, unsigned or token
+    signature_state: str  # valid, unsigned, token or pulled
     attempt_token_hash: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Destination:
+    """Whose event it is: a tenant and its integration, or why that is not known."""
+
+    tenant_id: str
+    integration_id: str
+    problem: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +67,7 @@ class Taken:
 
     outcome: str
     event_id: str  # wh_…; "" of a retired endpoint, where nothing is stored
+    destination: Destination | None = None  # of a new event
 
 
 def events_of(intake: Intake) -> list[Event]:
@@ -87,6 +98,7 @@ def choices_of(events: Iterable[Event]) -> list[Choice]:
                 Choice(
                     address=event.address,
                     kind="opt_out",
+                    channel=event.channel,
                     source="carrier",
                     keyword=event.keyword,
                     reason=event.reason,
@@ -134,7 +146,9 @@ def take(intake: Intake) -> Taken:
     deadline = time.monotonic() + intake.provider.hold_s
     while True:
         try:
-            return _store(arguments)
+            destination = _find_destination(intake)
+            taken = _store(arguments | _sent_to(destination, arguments))
+            return replace(taken, destination=destination)
         except (OperationalError, InterfaceError) as error:
             # Outcome unknown, perhaps committed: the receipt makes another try harmless.
             connection.close()
@@ -149,12 +163,40 @@ def take(intake: Intake) -> Taken:
             arguments |= {"payload": None, "parse": "unstorable"}
 
 
+def _find_destination(intake: Intake) -> Destination:
+    """Return whose event it is; the platform keeps those that nobody, or several, may claim."""
+    endpoint, provider = intake.endpoint, intake.provider
+    own = Destination(tenant_id=endpoint.tenant_id, integration_id=endpoint.integration_id)
+    if not provider.is_shared or endpoint.tenant_id != PLATFORM_TENANT_ID:
+        return own
+    account = provider.route(intake.parsed.payload)
+    if not account:
+        return replace(own, problem="it names no account")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM tenant_of_account(%s, %s)", [provider.name, account])
+        found = cursor.fetchall()
+    if len(found) != 1:
+        who = "several tenants have" if found else "no tenant has"
+        return replace(own, problem=f"{who} the account {account}")
+    return Destination(
+        tenant_id=to_text("tenant", found[0][0]), integration_id=to_text("intg", found[0][1])
+    )
+
+
+def _sent_to(destination: Destination, arguments: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "tenant": to_uuid(destination.tenant_id),
+        "target": to_uuid(destination.integration_id),
+        "withhold": arguments["withhold"] or destination.problem or None,
+    }
+
+
 _TAKE = """
     SELECT outcome, taken FROM take_delivery(
-        %(owner)s, %(owner)s, %(integration)s, %(endpoint)s, %(provider)s, %(key)s, %(hash)s,
+        %(owner)s, %(tenant)s, %(integration)s, %(endpoint)s, %(provider)s, %(key)s, %(hash)s,
         %(event)s, %(kind)s, %(lane)s, %(theirs)s, %(inbound)s, %(happened)s, %(body)s,
         %(payload)s, %(headers)s, %(token)s, %(signed)s, %(parse)s, %(correlation)s,
-        %(withhold)s, %(choices)s)
+        %(withhold)s, %(choices)s, %(target)s)
 """
 
 
@@ -183,6 +225,8 @@ def _arguments(intake: Intake) -> dict[str, Any]:
     choices = [choice.as_json() for choice in choices_of(events)]
     return {
         "owner": to_uuid(intake.endpoint.tenant_id),
+        "tenant": to_uuid(intake.endpoint.tenant_id),
+        "target": None,
         "integration": to_uuid(intake.endpoint.integration_id),
         "endpoint": to_uuid(intake.endpoint.id),
         "provider": intake.endpoint.provider,

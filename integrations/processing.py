@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from uuid import UUID
 
 import structlog
 from django.db import InterfaceError, OperationalError, connection, transaction
 from psycopg.errors import DeadlockDetected, SerializationFailure
 
+from integrations.endpoints import config_of
 from integrations.events import BadPayload, Event, MessageStatus
 from integrations.models import WorkEvent
-from integrations.providers import providers
-from integrations.tolerant import parse_json
+from integrations.providers import Provider, providers
 from leads.actions import lock_consents, owner
 from tenants.context import broken, is_passing, tenant_context
 from tenants.correlation import correlated
 from tenants.dispatch import emit
-from tenants.ulids import to_text
+from tenants.ulids import to_text, to_uuid
 
 #: Lanes per transaction, and events per lane: small slices, so that intake never waits long.
 LANES, DEPTH = 20, 5
@@ -47,6 +48,8 @@ class Source:
     attempt_token_hash: str | None
     correlation_id: str
     run_no: int
+    received_at: datetime
+    content_type: str = ""
     notes: list[str] = field(default_factory=list)
 
     def note(self, outcome: str) -> None:
@@ -68,7 +71,8 @@ class Work:
 
 _CLAIM = """
     SELECT w.seq, w.lane, w.attempts, w.their_number, w.run_no, e.id, e.source, e.integration,
-           e.signature_state, e.attempt_token_hash, e.correlation_id, e.body,
+           e.signature_state, e.attempt_token_hash, e.correlation_id, e.body, e.received_at,
+           e.headers ->> 'content-type' AS content_type,
            CASE WHEN w.run_no = 1 THEN w.seq ELSE (
                SELECT min(f.seq) FROM webhook_work AS f
                WHERE f.tenant_id = %(owner)s AND f.event = w.event) END AS position
@@ -143,6 +147,8 @@ def _work(  # noqa: PLR0913  (one per column)
     token: str | None,
     correlation: str,
     body: bytes,
+    received_at: datetime,
+    content_type: str | None,
     position: int,
 ) -> Work:
     """Make a claimed row, in the order of its columns, into work."""
@@ -155,6 +161,8 @@ def _work(  # noqa: PLR0913  (one per column)
         attempt_token_hash=token,
         correlation_id=correlation,
         run_no=run_no,
+        received_at=received_at,
+        content_type=content_type or "",
     )
     raw = bytes(body)
     return Work(
@@ -173,13 +181,32 @@ def parse_events(source: Source, body: bytes) -> list[Event]:
     Raises:
         BadPayload: the provider's adapter cannot make sense of them.
     """
-    parsed = parse_json(body)
+    provider = provider_of(source)
+    parsed = provider.read(body, source.content_type)
     if parsed.payload is None:
         raise BadPayload(parsed.reason)
-    events = providers[source.provider]().parse(parsed.payload)
+    events = [
+        event if event.occurred_at else replace(event, occurred_at=source.received_at)
+        for event in provider.parse(parsed.payload)
+    ]
     if source.signature_state == "token":
         return [event for event in events if isinstance(event, MessageStatus)]
     return events
+
+
+def provider_of(source: Source) -> Provider:
+    """Return the provider of an event, configured as its integration is now."""
+    kind = providers[source.provider]
+    if not kind.is_configured:
+        return kind()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT i.settings, mappings_of(i.tenant_id, i.id) FROM integrations AS i"
+            " WHERE i.tenant_id = %s AND i.id = %s",
+            [owner(), to_uuid(source.integration_id)],
+        )
+        row = cursor.fetchone()
+    return kind(config_of(*row) if row else None)
 
 
 def _process(work: Iterable[Work]) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.db import Error
+from django.http import HttpResponse
 from django.utils import timezone
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
@@ -17,7 +19,6 @@ from integrations.events import BadPayload
 from integrations.intake import DatabaseAway, Intake, events_of, take
 from integrations.models import hash_token
 from integrations.providers import Delivery, Provider, SignatureState, providers
-from integrations.tolerant import parse_json
 
 
 class Refusal(Exception):
@@ -51,7 +52,7 @@ class WebhookReceiver(APIView):
     permission_classes = ()
     parser_classes = (RawParser,)
 
-    def post(self, request: Request, provider: str, token: str, attempt: str = "") -> Response:
+    def post(self, request: Request, provider: str, token: str, attempt: str = "") -> HttpResponse:
         try:
             return self._receive(request, provider, token, attempt)
         except Refusal as refusal:
@@ -59,16 +60,16 @@ class WebhookReceiver(APIView):
                 {"problem": str(refusal)}, status=refusal.status, headers=refusal.headers
             )
 
-    def _receive(self, request: Request, name: str, token: str, attempt: str) -> Response:
-        provider = _provider(name)
-        endpoint = _endpoint(name, provider, token)
+    def _receive(self, request: Request, name: str, token: str, attempt: str) -> HttpResponse:
+        endpoint = _endpoint(name, _provider(name), token)
+        provider = providers[name](endpoint.config)
         delivery = _read(request, provider)
-        state = _prove(endpoint, provider, delivery, token, attempt)
+        state, secret_no = _prove(endpoint, provider, delivery, token, attempt)
         intake = Intake(
             endpoint=endpoint,
             provider=provider,
             delivery=delivery,
-            parsed=parse_json(delivery.body),
+            parsed=provider.read(delivery.body, delivery.content_type),
             signature_state=state,
             attempt_token_hash=hash_token(attempt) if attempt else None,
         )
@@ -80,8 +81,16 @@ class WebhookReceiver(APIView):
             raise _busy(provider) from error
         if taken.outcome == "retired":  # a moment ago; what was remembered did not know
             raise _gone()
-        note_use(endpoint)
-        return Response({"id": taken.event_id}, status=200 if taken.outcome == "duplicate" else 202)
+        note_use(endpoint, secret_no=secret_no, destination=taken.destination)
+        return accepted(provider, taken.event_id, is_new=taken.outcome != "duplicate")
+
+
+def accepted(provider: Provider, event_id: str, *, is_new: bool) -> HttpResponse:
+    """Return the answer this sender expects to a delivery that is safe with us."""
+    if provider.acknowledgement is not None:
+        body, content_type = provider.acknowledgement
+        return HttpResponse(body, content_type=content_type)
+    return Response({"id": event_id}, status=202 if is_new else 200)
 
 
 def _provider(name: str) -> Provider:
@@ -129,30 +138,56 @@ def _read(request: Request, provider: Provider) -> Delivery:
     if len(body) != int(length):
         raise Refusal(400, "the body ended early")
     headers = {key: value for key, value in request.headers.items() if isinstance(value, str)}
-    return Delivery(body=body, headers=headers, content_type=meta.get("CONTENT_TYPE", ""))
+    return Delivery(
+        body=body,
+        url=settings.BASE_URL + request.get_full_path(),
+        headers=headers,
+        content_type=meta.get("CONTENT_TYPE", ""),
+    )
 
 
 def _prove(
     endpoint: Endpoint, provider: Provider, delivery: Delivery, token: str, attempt: str
-) -> str:
-    """Return what vouches for a delivery: ``valid``, ``unsigned`` or ``token``; or refuse it."""
+) -> tuple[str, int]:
+    """Return what vouches for a delivery, and which secret did; or refuse it.
+
+    ``valid``, ``unsigned`` or ``token``; secret 1 is the current one, 2 the one before, 0 none.
+    """
     if not endpoint.signed and not attempt:
-        return "unsigned"
-    now = timezone.now()
-    state = provider.verify(delivery, endpoint.secrets(now), now)
+        return "unsigned", 0
+    state, secret_no = _verify(endpoint, provider, delivery)
     if state == SignatureState.INVALID:  # perhaps the secret was rotated a moment ago
         endpoint = _endpoint(endpoint.provider, provider, token, fresh=True)
-        state = provider.verify(delivery, endpoint.secrets(now), now)
+        state, secret_no = _verify(
+            endpoint, providers[endpoint.provider](endpoint.config), delivery
+        )
     if state == SignatureState.VALID:
-        return "valid"
+        return "valid", secret_no
     if attempt and state == SignatureState.MISSING:
         try:
             if attempt_is_ours(endpoint, hash_token(attempt)):
-                return "token"
+                return "token", 0
         except Error as error:
             raise _busy(provider) from error
     sample_rejection(endpoint, delivery, reason=f"signature {state}")
     raise Refusal(401, f"signature {state}")
+
+
+def _verify(
+    endpoint: Endpoint, provider: Provider, delivery: Delivery
+) -> tuple[SignatureState, int]:
+    """Ask for each live secret by itself, so that a rotation shows which one is still in use."""
+    now = timezone.now()
+    if provider.has_vendor_key:
+        return provider.verify(delivery, endpoint.secrets(now), now), 0
+    secrets = endpoint.secrets(now)
+    if not secrets:
+        return provider.verify(delivery, [], now), 0
+    states = [provider.verify(delivery, [secret], now) for secret in secrets]
+    for secret_no, state in enumerate(states, 1):
+        if state in (SignatureState.VALID, SignatureState.STALE):
+            return state, secret_no
+    return states[0], 0
 
 
 def _refuse_malformed(intake: Intake) -> None:

@@ -110,7 +110,7 @@ def _file(event: MessageReceived, reading: Reading, source: Source) -> Filed:
                         "rings": reading.kind not in ("opt_out", "wrong_number"),
                         "moves": reading.kind not in ("opt_out", "wrong_number"),
                         "band": 0 if hot else 1,
-                        "at": event.occurred_at.isoformat(),
+                        "at": (event.occurred_at or source.received_at).isoformat(),
                         "correlation_id": source.correlation_id,
                     }
                 ),
@@ -265,6 +265,9 @@ def report_status(event: MessageStatus, *, source: Source) -> None:
 @on(ContactOptedOut)
 def honor_opt_out(event: ContactOptedOut, *, source: Source) -> None:
     """Silence an address whose opt-out a provider reported; intake wrote the consent already."""
+    if event.channel != "sms":
+        source.note(f"opted out {event.address}: {event.channel}")
+        return
     event_id = consent.find_consent_event(event.address, source.event_id, "opt_out")
     if event_id is None:
         event_id = consent.opt_out(

@@ -16,3 +16,10 @@ def run_sql_file(migration: str, *, reverse_sql: str) -> RunSQL:
     path = Path(migration)
     sql_file = path.parent.parent / "sql" / f"{path.stem}.sql"
     return RunSQL(sql_file.read_text(encoding="utf-8"), reverse_sql=reverse_sql)
+
+
+def function_in(sql_file: Path, name: str) -> str:
+    """Return the ``CREATE FUNCTION`` of *name* in a SQL file, for a reverse that gives it back."""
+    text = sql_file.read_text(encoding="utf-8")
+    start = text.index(f"CREATE FUNCTION {name}(")
+    return text[start : text.index("$$;", start) + 3]

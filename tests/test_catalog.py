@@ -33,6 +33,7 @@ DEFINERS = {
     "tenants_of",
     "tenants_with_timers",
     "endpoint_by_token",
+    "tenant_of_account",
     "tenants_with_work",
     "tenants_with_sends",
     "tenants_with_wakes",
@@ -145,6 +146,7 @@ def test_no_table_without_a_tenant_is_new():
 
     assert {name for name in tables if not name.startswith(of_packages)} == {
         "lead_transitions",
+        "spool_hosts",
         "tenants",
         "users",
         "users_groups",
@@ -238,7 +240,13 @@ def test_every_tenant_table_is_tied_to_tenants_or_to_a_table_that_is():
         tied |= more
 
     loose = {name for (name,) in rows(TENANT_TABLES)} - tied
-    assert loose == {"webhook_receipts", "webhook_events", "webhook_work", "live_events"}
+    assert loose == {
+        "webhook_receipts",
+        "webhook_events",
+        "webhook_work",
+        "work_flights",
+        "live_events",
+    }
 
 
 def test_partitions_live_where_the_app_cannot_go():
@@ -324,11 +332,13 @@ def test_the_app_truncates_nothing_and_deletes_only_what_is_no_record():
     assert truncates == []
     assert deletes == {
         "drafts",
+        "field_mappings",
         "labels",
         "lead_labels",
         "notifications",
         "read_cursors",
         "stage_memberships",
+        "work_flights",
     }
 
 

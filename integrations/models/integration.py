@@ -33,6 +33,14 @@ class Integration(TenantModel):
     previous_secret = EncryptedField(blank=True, default="")
     previous_valid_until = models.DateTimeField(null=True, blank=True)
     settings = models.JSONField(default=dict, blank=True)
+    silence_minutes = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="Minutes without a webhook after which something is wrong; empty: never.",
+    )
+    last_event_at = models.DateTimeField(null=True, editable=False)
+    secret_used_at = models.DateTimeField(null=True, editable=False)
+    previous_secret_used_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         db_table = "integrations"

@@ -75,7 +75,13 @@ class WebhookEvent(_IntakeModel):
 class WebhookWork(_IntakeModel):
     """What is to be done with a webhook event; its row lock is the lease."""
 
-    STATES = {"ready": "Ready", "done": "Done", "dead": "Dead letter", "quarantined": "Quarantined"}
+    STATES = {
+        "ready": "Ready",
+        "done": "Done",
+        "dead": "Dead letter",
+        "quarantined": "Quarantined",
+        "discarded": "Discarded",
+    }
 
     seq = models.BigAutoField(primary_key=True)
     event = UlidField(prefix="wh")
@@ -89,6 +95,7 @@ class WebhookWork(_IntakeModel):
     available_at = models.DateTimeField(db_default=Now())
     last_error = models.TextField(blank=True)
     run_no = models.PositiveSmallIntegerField(default=1)
+    fingerprint = models.CharField(max_length=16, blank=True, help_text="Of the newest error.")
     outcome = models.CharField(max_length=200, blank=True)
     processed_at = models.DateTimeField(null=True)
 
@@ -100,12 +107,38 @@ class WebhookWork(_IntakeModel):
         return f"work {self.seq} ({self.state})"
 
 
+class WorkFlight(_IntakeModel):
+    """Which work a process does right now; one left over is that of a process that died."""
+
+    id = models.UUIDField(primary_key=True)
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        managed = False
+        db_table = "work_flights"
+
+
+WORK_EVENT_KINDS = {
+    "failed": "Failed, tried again later",
+    "dead": "Given up",
+    "struck": "Its process died",
+    "quarantine": "Quarantined",
+    "release": "Released",
+    "retry": "Retried",
+    "discard": "Discarded",
+    "replay": "Replayed",
+    "assign": "Assigned to a tenant",
+}
+
+
 class WorkEvent(TenantModel):
-    """A decision about a piece of work: given up, quarantined, released, replayed."""
+    """What happened to a piece of work besides being done: failures, and people's decisions."""
+
+    KINDS = WORK_EVENT_KINDS
 
     id = UlidField(prefix="wke", primary_key=True)
     work = models.BigIntegerField()
-    what = models.CharField(max_length=20)
+    what = models.CharField(max_length=20, choices=KINDS)
     actor = TenantForeignKey(Actor, null=True, related_name="+")
     reason = models.TextField(blank=True)
     correlation_id = models.CharField(max_length=40, blank=True)
