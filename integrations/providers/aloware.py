@@ -127,13 +127,14 @@ class Aloware(Provider, TakesOptOuts):
 
     def verify(self, delivery: Delivery, secrets: Sequence[str], now: datetime) -> SignatureState:
         """Compare the secret that came with the request; nothing here is signed or dated."""
-        scheme, _, given = delivery.header("Authorization").partition(" ")
-        given = given.strip()
-        if not scheme or not given:
+        header = delivery.header("Authorization")
+        if not header:
             return SignatureState.MISSING
+        scheme, _, given = header.partition(" ")
         is_basic = scheme.lower() == "basic"
         if not is_basic and scheme.lower() != "bearer":
             return SignatureState.INVALID
+        given = given.strip()
         proof = _decoded(given) if is_basic else given.encode("utf-8", "replace")
         expected = [one.encode() for one in secrets if one and (":" in one) == is_basic]
         return SignatureState.VALID if any_match(expected, [proof]) else SignatureState.INVALID

@@ -100,8 +100,7 @@ def name_of(payload: Payload) -> str:
 
 def is_handed_over(payload: Payload) -> bool:
     """Tell whether a body is a text typed there that our carrier shall send."""
-    record = record_of(payload)
-    return name_of(payload).lower() in HANDED_OVER and record.get("messageId") is not None
+    return name_of(payload).lower() in HANDED_OVER
 
 
 def is_ping(payload: Payload) -> bool:
