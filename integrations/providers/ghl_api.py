@@ -24,8 +24,8 @@ from integrations.tolerant import parse_json
 CONTACTS_VERSION = "2021-07-28"
 CONVERSATIONS_VERSION = "2021-04-15"
 
-PAGE = 100
-MAX_CURSOR = 1_000
+PAGE = 50  # an answer of more than 256 kB is not read
+MAX_CURSOR = 450  # of theirs; ours is kept in a column of 500
 MAX_NODES = 200_000  # of an answer: a page of contacts with their custom fields
 
 
@@ -86,9 +86,9 @@ class GhlApi(TakesOptOuts, Reconciles):
             return PullPage(items=_readable(_pulled_contact, records), cursor=cursor)
         if isinstance(answer.get("messages"), list):
             records = _records(answer["messages"])
-            place = answer.get("nextCursor")
-            goes_on = records and isinstance(place, str) and 0 < len(place) <= MAX_CURSOR
-            cursor = f"messages:{place}" if goes_on else ""
+            token = answer.get("nextCursor")
+            goes_on = records and isinstance(token, str) and 0 < len(token) <= MAX_CURSOR
+            cursor = f"messages:{token}" if goes_on else ""
             return PullPage(items=_readable(_pulled_message, records), cursor=cursor)
         return None
 
