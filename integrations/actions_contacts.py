@@ -238,7 +238,7 @@ def _update(
     added = [
         event.facts[kind]
         for kind in ("phone", "email")
-        if event.facts.get(kind)
+        if event.facts.get(kind) not in (None, "", getattr(link, kind))
         and add_contact_point(lead.pk, kind=kind, value=event.facts[kind], source=source.provider)
     ]
     if added:
@@ -282,7 +282,8 @@ def _retag(event: ContactChanged, lead: Lead, link: ExternalId, source: Source) 
     put = [
         tag
         for tag in after
-        if tag.lower() not in OUR_LABELS
+        if tag not in before
+        and tag.lower() not in OUR_LABELS
         and put_label(lead.pk, key=tag[:MAX_LABEL], source=source.integration_id)
     ]
     gone = LeadLabel.objects.filter(

@@ -37,12 +37,16 @@ def authenticate(sandbox: Sandbox, request: Request) -> dict[str, str]:
         raise Refused(401, "version header was not found.")
     left = sandbox.crm.count(token)
     return {
-        "X_RateLimit_Max": str(BURST),
-        "X_RateLimit_Remaining": str(left),
-        "X_RateLimit_Interval_Milliseconds": "10000",
-        "X_RateLimit_Limit_Daily": str(DAILY),
-        "X_RateLimit_Daily_Remaining": str(DAILY),
+        "X-RateLimit-Max": str(BURST),
+        "X-RateLimit-Remaining": str(left),
+        "X-RateLimit-Interval-Milliseconds": "10000",
+        "X-RateLimit-Limit-Daily": str(DAILY),
+        "X-RateLimit-Daily-Remaining": str(DAILY),
     }
+
+
+def _answer(data: Any, headers: dict[str, str]) -> Response:
+    return Response(body=json.dumps(data).encode(), headers=headers)
 
 
 @router.route("POST", "/oauth/token")
@@ -82,7 +86,7 @@ async def oauth_token(sandbox: Sandbox, request: Request) -> Response:
 async def get_contact(sandbox: Sandbox, request: Request, id: str) -> Response:
     """One contact."""
     headers = authenticate(sandbox, request)
-    return json_response({"contact": _known(sandbox, id)}, **headers)
+    return _answer({"contact": _known(sandbox, id)}, headers)
 
 
 @router.route("PUT", "/contacts/<id>")
@@ -98,7 +102,7 @@ async def put_contact(sandbox: Sandbox, request: Request, id: str) -> Response:
             sandbox.crm.opt_outs.append({"vendor": "ghl", "contactId": id, "at": now_iso()})
     kind = "ContactDndUpdate" if settings else "ContactUpdate"
     _tell(sandbox, kind, contact, identifier=id)
-    return json_response({"succeded": True, "contact": contact}, **headers)
+    return _answer({"succeded": True, "contact": contact}, headers)
 
 
 @router.route("POST", "/contacts/search")
@@ -120,7 +124,7 @@ async def search_contacts(sandbox: Sandbox, request: Request) -> Response:
     ]
     mine.sort(key=lambda contact: tuple(contact["searchAfter"]))
     found = [contact for contact in mine if tuple(contact["searchAfter"]) > after]
-    return json_response({"contacts": found[:limit], "total": len(mine)}, **headers)
+    return _answer({"contacts": found[:limit], "total": len(mine)}, headers)
 
 
 def _since(filters: Any) -> str:
@@ -159,7 +163,7 @@ async def export_messages(sandbox: Sandbox, request: Request) -> Response:
     page = found[:limit]
     goes_on = len(found) > limit
     cursor = f"{page[-1]['dateAdded']}|{page[-1]['id']}" if goes_on else None
-    return json_response({"messages": page, "nextCursor": cursor, "total": len(mine)}, **headers)
+    return _answer({"messages": page, "nextCursor": cursor, "total": len(mine)}, headers)
 
 
 @router.route("GET", "/conversations/search")
@@ -182,7 +186,7 @@ async def search_conversations(sandbox: Sandbox, request: Request) -> Response:
         }
         for message in sorted(last.values(), key=lambda one: one["dateAdded"], reverse=True)
     ]
-    return json_response({"conversations": found, "total": len(found)}, **headers)
+    return _answer({"conversations": found, "total": len(found)}, headers)
 
 
 # --- control ----------------------------------------------------------------------------------

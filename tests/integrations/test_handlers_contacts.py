@@ -19,13 +19,15 @@ from integrations.models import (
     WebhookEvent,
     WebhookWork,
 )
-from integrations.processing import Source
+from integrations.processing import Source, parse_events
 from integrations.providers import providers
 from leads.actions import add_contact_point, put_label
 from leads.models import Consent, ConsentEvent, ContactPoint, Lead, LeadEvent, LeadLabel
 from messaging.models import Message
+from tenants.context import tenant_context
 from tenants.dispatch import emit
-from tenants.models import AuditEntry
+from tenants.models import PLATFORM_TENANT_ID, AuditEntry
+from tenants.ulids import new_id
 from tests.conftest import THEIRS, Office, drain
 from tests.integrations.test_providers import GHL_PRIVATE_KEY, GHL_PUBLIC_KEY
 
@@ -294,6 +296,20 @@ def test_an_update_without_a_time_does_not_make_dated_ones_look_old(crm):
     assert crm.lead().first_name == "Two"
 
 
+def test_an_undated_update_that_is_processed_again_does_not_undo_later_ones(crm):
+    for name in ("One", "Two"):
+        crm.post({"contact_id": "con1", "first_name": name, "phone": THEIRS})
+    with crm.office.inside():
+        first = WebhookEvent.objects.order_by("received_at").first()
+        source = source_of(crm, event_id=first.pk, received_at=first.received_at)
+        [event] = parse_events(source, bytes(first.body))
+
+        emit(event, source=source)
+
+    assert crm.lead().first_name == "Two"
+    assert source.notes == ["older than what is known"]
+
+
 def test_a_clock_that_runs_ahead_does_not_silence_a_contact(crm):
     crm.post(crm.contact(ago=-3600, firstName="One", phone=THEIRS))
 
@@ -382,6 +398,22 @@ def test_two_tenants_with_the_same_contact_know_nothing_of_each_other(crm, other
     other.post(other.contact("ContactCreate", firstName="There", phone=THEIRS))
 
     assert (crm.lead().first_name, other.lead().first_name) == ("Here", "There")
+
+
+def test_the_url_of_all_tenants_brings_each_its_own(crm, other_office):
+    other = connect(other_office, "ghl", account_id="loc2")
+    with tenant_context(PLATFORM_TENANT_ID):
+        app = Integration.objects.create(
+            provider="ghl", name="app", settings={"public_keys": [GHL_PUBLIC_KEY]}
+        )
+        shared = Desk(office=crm.office, integration=app, endpoint=create_endpoint(app))
+
+    shared.post(crm.contact("ContactCreate", firstName="Here", phone=THEIRS))
+    shared.post(crm.contact("ContactCreate", locationId="loc2", firstName="There", phone=THEIRS))
+
+    assert (crm.lead().first_name, other.lead().first_name) == ("Here", "There")
+    with other_office.inside():
+        assert ExternalId.objects.get().integration_id == other.integration.pk
 
 
 # --- do not disturb ---------------------------------------------------------------------------
@@ -645,8 +677,8 @@ def test_a_payment_of_nobody_we_know_waits_for_one_that_says_whose_it_is(bank):
 
 
 def source_of(desk: Desk, **fields) -> Source:
+    known = {"event_id": new_id("wh"), "received_at": datetime.now(UTC), **fields}
     return Source(
-        event_id="wh_01JD0000000000000000000000",
         provider=desk.provider,
         integration_id=desk.integration.pk,
         position=1,
@@ -654,8 +686,7 @@ def source_of(desk: Desk, **fields) -> Source:
         attempt_token_hash=None,
         correlation_id="c",
         run_no=1,
-        received_at=datetime.now(UTC),
-        **fields,
+        **known,
     )
 
 
