@@ -359,7 +359,7 @@ def test_an_update_that_says_nothing_new_costs_a_look_and_a_note(
 
     crm.send(crm.contact(**contact))
 
-    with django_assert_max_num_queries(12):  # nine are the batch's own
+    with django_assert_max_num_queries(13):  # ten are the batch's own, at most
         drain()
 
 
