@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
-from django.db.models.functions import Now
+from django.db import connection
 
 from integrations.events import ContactChanged, ContactOptedOut
 from integrations.models import ExternalId
@@ -17,11 +17,14 @@ from leads.actions import (
     Choice,
     add_contact_point,
     create_lead,
+    owner,
     put_label,
     record_choice,
     record_event,
+    sql_id,
 )
 from leads.models import ContactPoint, Lead, LeadLabel
+from tenants.correlation import correlation_id
 from tenants.dispatch import emit
 from tenants.models import Actor
 
@@ -135,15 +138,8 @@ def change_contact(event: ContactChanged, source: Source) -> str:
         told |= {"others": match.others} if match.others else {}
     elif match.others:
         told["others"] = match.others
-    if told or is_new:
-        kind = "contact_created" if is_new else f"contact_{event.change}"
-        record_event(
-            lead.pk,
-            kind=kind,
-            cause=cause_of(source.provider, "contact", event.external_id, kind, source.event_id),
-            payload={"contact": event.external_id, "provider": source.provider, **told},
-        )
-    _remember(event, link, lead, source)
+    kind = "contact_created" if is_new else f"contact_{event.change}"
+    _write(event, lead, link, source, kind=kind, told=told, is_news=bool(told) or is_new)
     done = (
         f"made {lead.pk}"
         if is_new
@@ -225,13 +221,10 @@ def _link(event: ContactChanged, lead: Lead | None, source: Source) -> ExternalI
 def _update(
     event: ContactChanged, lead: Lead, link: ExternalId, source: Source, *, may_empty: bool
 ) -> dict[str, Any]:
-    """Write what is new; return it for the timeline, each field as [before, after]."""
+    """Return what is new for the timeline, each field as [before, after]; add points and labels."""
     told: dict[str, Any] = {}
     fields = _new_fields(event, lead, may_empty=may_empty)
     if fields:
-        Lead.objects.filter(pk=lead.pk).update(
-            **{name: after for name, (_, after) in fields.items()}, updated_at=Now()
-        )
         told["fields"] = {
             name: [str(before), str(after)] for name, (before, after) in fields.items()
         }
@@ -301,22 +294,39 @@ def _keys(tags: Iterable[str]) -> set[str]:
     return {tag[:MAX_LABEL].lower() for tag in tags}
 
 
-def _remember(event: ContactChanged, link: ExternalId, lead: Lead, source: Source) -> None:
-    """Keep what the contact is known by and how new that is."""
+def _write(
+    event: ContactChanged,
+    lead: Lead,
+    link: ExternalId,
+    source: Source,
+    *,
+    kind: str,
+    told: dict[str, Any],
+    is_news: bool,
+) -> None:
+    """Write the lead's columns, its event and how new that is, in one call: backlogs are long."""
     at = event.occurred_at if event.is_ordered else None
-    if at is not None:
+    fields = {name: after for name, (_, after) in told.get("fields", {}).items()}
+    if agent := fields.get("assigned_agent_id"):
+        fields["assigned_agent_id"] = sql_id(agent)
+    payload = {"contact": event.external_id, "provider": source.provider, **told}
+    written = {
+        "lead": sql_id(lead.pk),
+        "link": sql_id(link.pk),
+        "fields": fields,
+        "kind": kind,
+        "cause": cause_of(source.provider, "contact", event.external_id, kind, source.event_id),
+        "payload": payload if is_news else None,
         # A clock that runs ahead must not make everything after it look old.
-        at = min(at, source.received_at)
-        link.last_remote_at = max(at, link.last_remote_at or at)
-    link.last_synced_at = _later(link.last_synced_at, source.received_at)
-    link.lead = lead
-    link.phone = event.facts.get("phone", link.phone)
-    link.email = event.facts.get("email", link.email)
-    link.save(update_fields=["last_remote_at", "last_synced_at", "lead", "phone", "email", "tags"])
-
-
-def _later(one: datetime | None, other: datetime) -> datetime:
-    return max(one, other) if one is not None else other
+        "at": min(at, source.received_at).isoformat() if at else None,
+        "received_at": source.received_at.isoformat(),
+        "phone": event.facts.get("phone", link.phone),
+        "email": event.facts.get("email", link.email),
+        "tags": link.tags,
+        "correlation_id": correlation_id(),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT contact_told(%s, %s::jsonb)", [owner(), json.dumps(written)])
 
 
 def hold_number(phone: str, *, source: Source, keyword: str, words: str) -> None:
