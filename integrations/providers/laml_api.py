@@ -50,6 +50,8 @@ UNDECIDED = {408, 409}
 PAGE_SIZE = 50
 #: A text may be on its way this long, and what is listed is found by when it was sent.
 ON_ITS_WAY = timedelta(hours=12)
+#: Their clock may be behind ours by this much, and a day ends in between.
+CLOCKS_DIFFER = timedelta(minutes=5)
 
 
 def authorization(account: Account) -> str:
@@ -122,7 +124,8 @@ def list_page(query: str, account: Account, root: str) -> HttpCall:
 
 def since_fields(since: datetime) -> dict[str, str]:
     """Return the filter for what was sent since; the vendor knows whole days of UTC only."""
-    return {"DateSent>": since.astimezone(UTC).date().isoformat(), "PageSize": str(PAGE_SIZE)}
+    day = (since - CLOCKS_DIFFER).astimezone(UTC).date()
+    return {"DateSent>": day.isoformat(), "PageSize": str(PAGE_SIZE)}
 
 
 def read_found(status: int, body: bytes) -> list[FoundText] | None:

@@ -450,6 +450,8 @@ def test_an_unknown_text_is_looked_up_by_recipient_and_day(carrier):
         "PageSize": "50",
     }
     assert carrier.has_lookup
+    midnight = datetime(2026, 11, 21, 0, 0, 1, tzinfo=UTC)
+    assert "2026-11-20" in carrier.build_lookup(TEXT, midnight, ACCOUNT).url
 
 
 def test_a_look_up_finds_our_texts_and_leaves_out_what_is_odd(carrier):
