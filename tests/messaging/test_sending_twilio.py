@@ -183,20 +183,51 @@ def test_a_stop_on_which_the_carrier_acted_is_not_confirmed_again(online, carrie
         assert not OutboundMessage.objects.filter(purpose="opt_out_confirmation").exists()
 
 
-def test_the_answer_is_an_empty_response_in_xml(online, vendor):
-    body = b"MessageSid=SM1&SmsStatus=received&From=%2B12025550142&To=%2B12025550100&Body=Hi"
-    headers = providers[vendor]().sign(body, TOKEN, None, "", url=online.endpoint.url)
+TEXT = b"MessageSid=SM1&SmsStatus=received&From=%2B12025550142&To=%2B12025550100&Body=Hi"
 
-    answers = [
-        online.client.post(
-            f"/hooks/{vendor}/{online.endpoint.token}/",
-            body,
-            content_type="application/x-www-form-urlencoded",
-            headers=headers,
-        )
-        for _ in range(2)
-    ]
 
-    assert [answer.status_code for answer in answers] == [202, 200]
+def post(office, body, *, token=TOKEN, path="", content_type="application/x-www-form-urlencoded"):
+    url = office.endpoint.url + path
+    headers = providers[office.integration.provider]().sign(body, token, None, "", url=url)
+    path = f"/hooks/{office.integration.provider}/{office.endpoint.token}/{path}"
+    return office.client.post(path, body, content_type=content_type, headers=headers)
+
+
+def test_the_answer_is_an_empty_response_in_xml(online):
+    answers = [post(online, TEXT) for _ in range(2)]
+
+    assert {answer.status_code for answer in answers} == {200}
     assert {answer.content for answer in answers} == {b"<Response/>"}
     assert {answer["Content-Type"].partition(";")[0] for answer in answers} == {"text/xml"}
+
+
+def test_a_signature_of_another_url_or_token_is_refused(online):
+    other = providers[online.integration.provider]().sign(TEXT, TOKEN, None, "", url="https://x/")
+    path = f"/hooks/{online.integration.provider}/{online.endpoint.token}/"
+
+    assert post(online, TEXT, token="another").status_code == 401
+    answer = online.client.post(
+        path, TEXT, content_type="application/x-www-form-urlencoded", headers=other
+    )
+    assert answer.status_code == 401
+    assert post(online, TEXT, content_type="text/plain").status_code == 415
+    with online.inside():
+        assert not WebhookEvent.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "parse", "kept"),
+    [
+        (TEXT + b"%00!", "unstorable", ["Hi!"]),
+        (TEXT + b"%ff", "malformed", []),
+        (TEXT.replace(b"%2B12025550142", b"nobody@example.com"), "clean", []),
+    ],
+)
+def test_what_makes_no_sense_is_kept_and_never_lost(online, body, parse, kept):
+    assert post(online, body).status_code == 200
+    drain()
+
+    with online.inside():
+        event = WebhookEvent.objects.get()
+        assert (event.parse_state, bytes(event.body)) == (parse, body)
+        assert list(Message.objects.values_list("body", flat=True)) == kept
