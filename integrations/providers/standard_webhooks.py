@@ -14,14 +14,13 @@ from integrations.events import (
     BadPayload,
     BroadcastReported,
     CarrierKeyword,
-    ConsentChannel,
     ContactChanged,
     ContactOptedOut,
     Event,
     MessageReceived,
     MessageStatus,
-    Status,
 )
+from integrations.modules import CHANNELS, KEYWORDS, STATUSES
 from integrations.payloads import (
     MAX_IDENTIFIER,
     Payload,
@@ -36,37 +35,11 @@ from integrations.payloads import (
 from integrations.providers.base import providers
 from integrations.providers.standard_signing import StandardSigned
 
-STATUSES: dict[str, Status] = {
-    "accepted": "accepted",
-    "queued": "accepted",
-    "enqueued": "accepted",
-    "sent": "sent",
-    "delivered": "delivered",
-    "undelivered": "undelivered",
-    "failed": "failed",
-}
-
-CARRIER_KEYWORDS: dict[str, CarrierKeyword] = {
-    "opt_out": "opt_out",
-    "opt_in": "opt_in",
-    "help": "help",
-}
-
 #: Keywords the sender's own system already answered, told as events of their own.
 KEYWORD_EVENTS: dict[str, CarrierKeyword] = {
     "optout.stop": "opt_out",
     "optout.start": "opt_in",
     "optout.help": "help",
-}
-
-#: Channel as the sender names it → ours; others are none a person can be reached by from here.
-CHANNELS: dict[str, ConsentChannel] = {
-    "": "sms",
-    "sms": "sms",
-    "mms": "sms",
-    "call": "call",
-    "voice": "call",
-    "email": "email",
 }
 
 CHANGES: dict[str, Literal["created", "updated", "deleted"]] = {
@@ -165,7 +138,7 @@ class StandardWebhooks(StandardSigned):
 
     def _message(self, payload: Payload, kind: str) -> list[Event]:
         if kind == "message.received":
-            keyword = CARRIER_KEYWORDS.get(read_note(_data(payload).get("carrier_keyword")), "")
+            keyword = KEYWORDS.get(read_note(_data(payload).get("carrier_keyword")), "")
             return [self._received(payload, keyword)] if _is_inbound(payload) else []
         family, _, status = kind.partition(".")
         if family != "message" or _is_inbound(payload):
@@ -215,7 +188,7 @@ class StandardWebhooks(StandardSigned):
 
     def _opted_out(self, payload: Payload) -> list[Event]:
         data = _data(payload)
-        channel = CHANNELS.get(read_note(data.get("channel")).lower())
+        channel = CHANNELS.get(read_note(data.get("channel")).lower() or "sms")
         if channel is None:
             return []
         ours, theirs = self.parties(payload)
@@ -348,7 +321,7 @@ def _dnd(told: Payload) -> dict[str, bool]:
     return {
         CHANNELS[channel]: value
         for channel, value in told.items()
-        if channel and channel in CHANNELS and isinstance(value, bool)
+        if channel in CHANNELS and isinstance(value, bool)
     }
 
 
