@@ -19,7 +19,7 @@ from integrations.payloads import clean
 from integrations.transforms import TRANSFORMS, is_blank
 
 #: Limits of one source path; no payload we take is deeper than its steps.
-MAX_PATH = 500
+MAX_PATH = 300
 MAX_ALTERNATIVES = 8
 MAX_STEPS = 32
 
