@@ -6,7 +6,7 @@ somebody else saved is refused. What rows were before and after is in the audit 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db import connection, transaction
@@ -15,7 +15,7 @@ from integrations.endpoints import config_of, forget
 from integrations.mapping import BadMapping, Row, check_row, read_path
 from integrations.models import FieldMapping, Integration
 from integrations.modules import MODULES
-from tenants.actions import note
+from tenants.actions import note, remove_record, save_record
 from tenants.ulids import to_uuid
 
 VERSION = "mapping_version"
@@ -206,7 +206,7 @@ def _names_problem(events: Mapping[str, str]) -> str:
 
 
 def _locked(integration_id: str, base: int) -> Integration:
-    integration = Integration.objects.select_for_update(no_key=True).get(pk=integration_id)
+    integration = _lock(integration_id)
     if version_of(integration) != base:
         raise MappingMoved
     return integration
@@ -220,9 +220,7 @@ def _saved(
     before: dict[str, Any],
     after: dict[str, Any],
 ) -> int:
-    version = version_of(integration) + 1
-    integration.settings = {**settings_of(integration), VERSION: version}
-    integration.save(update_fields=["settings"])
+    version = _count(integration)
     note(
         action,
         actor_id=actor_id,
@@ -230,7 +228,6 @@ def _saved(
         before=before,
         after={**after, "version": version},
     )
-    transaction.on_commit(forget)  # this process sees it at once, others within a second
     return version
 
 
@@ -242,3 +239,38 @@ def _row(mapping: FieldMapping) -> Row:
         default=mapping.default,
         required=mapping.required,
     )
+
+
+@transaction.atomic
+def save_row(
+    mapping: FieldMapping, *, fields: Iterable[str], actor_id: str | None, is_new: bool
+) -> None:
+    """Save the named fields of one row, as a new version of its mapping.
+
+    Raises:
+        MappingRefused: the row can never give a value.
+    """
+    if problems := check_rows(mapping.module, [_row(mapping)]):
+        raise MappingRefused(problems)
+    save_record(mapping, fields=fields, actor_id=actor_id, is_new=is_new)
+    _count(_lock(mapping.integration_id))
+
+
+@transaction.atomic
+def remove_row(mapping: FieldMapping, *, actor_id: str | None) -> None:
+    """Remove one row, as a new version of its mapping."""
+    remove_record(mapping, actor_id=actor_id)
+    _count(_lock(mapping.integration_id))
+
+
+def _count(integration: Integration) -> int:
+    """Save the settings of *integration*, which is locked, with the next version."""
+    version = version_of(integration) + 1
+    integration.settings = {**settings_of(integration), VERSION: version}
+    integration.save(update_fields=["settings"])
+    transaction.on_commit(forget)  # this process sees it at once, others within a second
+    return version
+
+
+def _lock(integration_id: str) -> Integration:
+    return Integration.objects.select_for_update(no_key=True).get(pk=integration_id)
