@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from integrations.addresses import normalize_address
-from integrations.emails import fold_email
+from integrations.addresses import fold_email, normalize_address, read_phone
 from integrations.events import BadPayload, CarrierKeyword, ConsentChannel, Status
 from integrations.payloads import (
     MAX_IDENTIFIER,
@@ -44,7 +43,7 @@ CHANNELS: dict[str, ConsentChannel] = {
     "email": "email",
 }
 DIRECTIONS = {"in": "in", "inbound": "in", "out": "out", "outbound": "out"}
-CALL_STATUSES: dict[str, Status] = {
+CALL_STATUSES = {
     "completed": "completed",
     "failed": "failed",
     "missed": "missed",
@@ -97,10 +96,22 @@ def _note(value: Any) -> str:
     return text
 
 
+def _email(value: Any) -> str:
+    folded = fold_email(value)
+    if not folded:
+        raise BadPayload("an e-mail address is expected")
+    return folded
+
+
+def _phone(value: Any) -> str:
+    number = read_phone(value)
+    if not number:
+        raise BadPayload("a phone number is expected")
+    return number
+
+
 def _reachable(value: Any) -> str:
-    if isinstance(value, str) and "@" in value:
-        return fold_email(value)
-    return normalize_address(value)
+    return _email(value) if isinstance(value, str) and "@" in value else normalize_address(value)
 
 
 def _text(value: Any) -> str:
@@ -204,8 +215,8 @@ _FACTS = (
     _target("region", "State", _note, "Two letters."),
     _target("postal_code", "Postal code", _note),
     _target("time_zone", "Time zone", _note, "As America/New_York."),
-    _target("phone", "Phone number", _or_empty(normalize_address)),
-    _target("email", "E-mail", _or_empty(fold_email)),
+    _target("phone", "Phone number", _or_empty(_phone)),
+    _target("email", "E-mail", _or_empty(_email)),
     _target("assigned_to", "Assigned to", _note, "Their id of the person."),
 )
 FACT_NAMES = tuple(target.name for target in _FACTS)
@@ -309,8 +320,8 @@ MODULES: dict[str, Module] = dict(
             "Payment",
             _target("amount_cents", "Amount in cents", _amount, needed=True),
             _target("currency", "Currency", _currency, "Three letters; usd when empty."),
-            _target("email", "E-mail", _or_empty(fold_email)),
-            _target("phone", "Phone number", _or_empty(normalize_address)),
+            _target("email", "E-mail", _or_empty(_email)),
+            _target("phone", "Phone number", _or_empty(_phone)),
             _target("description", "Description", _note),
             _ID,
             _AT,

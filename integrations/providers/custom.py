@@ -87,8 +87,9 @@ class Custom(StandardSigned):
         meaning = self.config.get("default_event")
         if name:
             meaning = events.get(name) if isinstance(events, Mapping) else None
-        is_known = isinstance(meaning, str) and meaning in MODULES and not _is_test(payload)
-        return meaning if is_known else ""
+        if _is_test(payload) or not isinstance(meaning, str) or meaning not in MODULES:
+            return ""
+        return meaning
 
     def explain(self, payload: Payload, module: str = "") -> Explained:
         """Return how *payload* is read: what ``parse`` does, with its reasons. Never raises.
@@ -158,7 +159,7 @@ _PARTIES = {
 
 def _event(module: str, values: Values, payload: Payload) -> Event:
     """Build the event of *module*; its needed values are there."""
-    common = {
+    common: dict[str, Any] = {
         "external_id": values.get("external_id") or payload_key(payload),
         "occurred_at": values.get("occurred_at"),
     }
@@ -173,8 +174,7 @@ def _event(module: str, values: Values, payload: Payload) -> Event:
         case "contact":
             return _changed(verb, values, common)
         case "call":
-            defaults = {"status": "completed"}
-            return CallReported(**common, **{**defaults, **_only(values, _CALL)})
+            return CallReported(**common, **{"status": "completed", **_only(values, _CALL)})
         case "payment":
             return PaymentSucceeded(**common, **{"currency": "usd", **_only(values, _PAYMENT)})
     counters = _only(values, COUNTERS)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import datetime
 from typing import Literal
 
-from integrations.addresses import normalize_address
-from integrations.emails import fold_email
+from integrations.addresses import fold_email, normalize_address, read_phone
 from integrations.events import (
     BadPayload,
     BroadcastReported,
@@ -65,7 +63,7 @@ FACTS: dict[str, tuple[str, ...]] = {
 }
 #: Facts that are kept in our form; one that makes no sense is left out, the contact is not.
 FOLDED_FACTS: dict[str, tuple[Callable[[object], str], tuple[str, ...]]] = {
-    "phone": (normalize_address, ("phone", "phone_number", "phoneNumber")),
+    "phone": (read_phone, ("phone", "phone_number", "phoneNumber")),
     "email": (fold_email, ("email",)),
 }
 
@@ -309,11 +307,9 @@ def _facts(data: Payload) -> dict[str, str]:
             facts[fact] = read_note(value)
     for fact, (fold, names) in FOLDED_FACTS.items():
         value = pick(data, *names)
-        if value == "":
-            facts[fact] = ""
-        elif value is not None:
-            with suppress(BadPayload):
-                facts[fact] = fold(value)
+        folded = fold(value)
+        if folded or value == "":
+            facts[fact] = folded
     return facts
 
 
@@ -326,7 +322,5 @@ def _dnd(told: Payload) -> dict[str, bool]:
 
 
 def _email(data: Payload) -> str:
-    for value in (data.get("email"), data.get("address"), data.get("from")):
-        with suppress(BadPayload):
-            return fold_email(value)
-    return ""
+    told = (data.get("email"), data.get("address"), data.get("from"))
+    return next(filter(None, map(fold_email, told)), "")

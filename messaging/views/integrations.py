@@ -307,7 +307,7 @@ WHERE integration = %(integration)s ORDER BY id DESC LIMIT %(recent)s
 def events_of_day(tenant_id: str) -> dict[str, int]:
     """Count the events of the last 24 hours by integration, up to ``CAP`` in all."""
     start = timezone.now() - DAY
-    values = {
+    values: dict[str, Any] = {
         "tenant": to_uuid(tenant_id),
         "first": first_id(start - timedelta(minutes=1)),  # ids are made just before
         "start": start,
@@ -320,7 +320,7 @@ def events_of_day(tenant_id: str) -> dict[str, int]:
 
 def recent_events(tenant_id: str, integration_id: str) -> list[dict[str, Any]]:
     """Return the newest events of an integration, among the tenant's newest ``REACH``."""
-    values = {
+    values: dict[str, Any] = {
         "tenant": to_uuid(tenant_id),
         "integration": to_uuid(integration_id),
         "reach": REACH,

@@ -103,11 +103,11 @@ def save_names(request: TenantRequest, slug: str, integration: str) -> HttpRespo
     try:
         save_reading(row.pk, **typed, base=_base(request.POST), actor_id=request.actor.pk)
     except MappingRefused as refused:
-        more = {"typed": typed, "name_errors": refused.problems, "status": 422}
-        return _page(request, row, module, rows_of(row, module.name), **more)
+        rows, problems = rows_of(row, module.name), refused.problems
+        return _page(request, row, module, rows, typed=typed, name_errors=problems, status=422)
     except MappingMoved:
-        more = {"typed": typed, "moved": MOVED, "status": 409}
-        return _page(request, row, module, rows_of(row, module.name), **more)
+        rows = rows_of(row, module.name)
+        return _page(request, row, module, rows, typed=typed, moved=MOVED, status=409)
     messages.info(request, "Saved.")
     page = reverse("messaging:mapping", args=[slug, row.pk])
     return redirect(f"{page}?module={module.name}")
