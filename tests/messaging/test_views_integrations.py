@@ -312,6 +312,21 @@ def test_a_test_event_goes_out_over_http_and_comes_back_as_a_stored_event(
         assert not Message.objects.exists()
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_sender_with_an_answer_of_its_own_gets_its_link_too(
+    committed_office, live_server, settings, monkeypatch
+):
+    office = committed_office
+    settings.BASE_URL = live_server.url
+    monkeypatch.setattr(providers["signalhouse"], "acknowledgement", (b"<Response/>", "text/xml"))
+    _, operator = person(office, role="operator", name="Olga Operator")
+
+    answer = act(operator, office, office.integration, "test/", endpoint=office.endpoint.pk)
+
+    with office.inside():
+        assert url(office, f"go/{WebhookEvent.objects.get().pk}/") in answer.content.decode()
+
+
 @pytest.fixture
 def listener():
     """A server that notes who calls, and sends callers elsewhere."""
