@@ -25,8 +25,6 @@ TARGETS = {target.name: target.label for module in MODULES.values() for target i
 
 
 class FieldMappingForm(TenantForm):
-    clashes = {"ux_field_mappings_target": "This target has a row already."}
-
     module = forms.ChoiceField(
         choices=[(name, module.label) for name, module in MODULES.items()],
         widget=UnfoldAdminSelectWidget,

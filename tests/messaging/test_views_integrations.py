@@ -22,7 +22,13 @@ from integrations.actions_mappings import (
 )
 from integrations.endpoints import find_endpoint, forget
 from integrations.mapping import Row
-from integrations.models import FieldMapping, Integration, WebhookEndpoint, WebhookEvent
+from integrations.models import (
+    FieldMapping,
+    Integration,
+    WebhookEndpoint,
+    WebhookEvent,
+    WebhookWork,
+)
 from integrations.providers import Delivery, providers
 from messaging.models import Message
 from tenants.models import AuditEntry
@@ -420,6 +426,18 @@ def test_a_mapped_webhook_becomes_a_text(office, custom):
     with office.inside():
         message = Message.objects.get()
     assert (message.provider, message.sender, message.body) == ("custom", THEIRS, "Yes, tell me")
+
+
+def test_what_a_mapping_cannot_read_is_set_aside_with_the_reason(office, custom):
+    answer = post(office, custom, {"event": "sms.in", "sms": {"to": OURS}})
+    drain()
+
+    assert answer.status_code == 202
+    with office.inside():
+        work = WebhookWork.objects.get()
+        assert not Message.objects.exists()
+    assert work.state == "quarantined"
+    assert work.last_error.startswith("sender: nothing found at sms.from. In sms there is: to.")
 
 
 def test_the_mapping_is_saved_whole_with_a_version_and_an_entry(office, custom, operator):
