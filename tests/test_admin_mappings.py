@@ -81,6 +81,14 @@ def test_a_row_that_can_never_work_is_refused(office, custom, operator, change, 
         assert not FieldMapping.objects.exists()
 
 
+def test_a_default_alone_is_a_row(office, custom, operator):
+    only = fields(office, custom, source_path="", default="+12025550142")
+
+    assert operator.post(url(FieldMapping, "add"), only).status_code == 302
+    with office.inside():
+        assert FieldMapping.objects.get().default == "+12025550142"
+
+
 def test_a_target_has_one_row(office, custom, operator):
     operator.post(url(FieldMapping, "add"), fields(office, custom))
 

@@ -20,6 +20,8 @@ from integrations.mapping import (
     map_payload,
     read_path,
 )
+from integrations.models import FieldMapping
+from integrations.models.mapping import FIELD_TRANSFORMS
 from integrations.modules import MODULES
 from integrations.providers import BadPayload, providers
 from integrations.transforms import TRANSFORMS
@@ -165,6 +167,11 @@ def test_the_transforms_are_exactly_those_of_the_mapping_format():
         "e164", "digits11", "strip_blank", "epoch_ms", "epoch_s", "naive_utc", "iso", "yes_no",
         "money", "percent", "int", "csv_list", "lower",
     ]  # fmt: skip
+
+
+def test_the_table_takes_the_same_transforms():
+    assert set(FIELD_TRANSFORMS) == {"", *TRANSFORMS}
+    assert FieldMapping._meta.get_field("source_path").max_length == MAX_PATH
 
 
 # --- rows ---------------------------------------------------------------------------------------
