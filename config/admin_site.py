@@ -61,7 +61,15 @@ RECORDS = {
     ),
     "Setup": (
         "settings",
-        ["PhoneNumber", "Integration", "WebhookEndpoint", "Stage", "Worker", "LeadTransition"],
+        [
+            "PhoneNumber",
+            "Integration",
+            "WebhookEndpoint",
+            "FieldMapping",
+            "Stage",
+            "Worker",
+            "LeadTransition",
+        ],
     ),
     "People": ("user-round", ["Actor", "StageMembership", "AuditEntry", "Tenant", "User"]),
 }

@@ -14,7 +14,7 @@ from campaigns.actions import queue_call
 from campaigns.actions_tenants import add_member, make_user
 from integrations.actions import sample_rejection
 from integrations.endpoints import find_endpoint
-from integrations.models import WorkEvent
+from integrations.models import FieldMapping, WorkEvent
 from integrations.providers import Delivery
 from leads.actions import Choice, add_contact_point, arm_timer, put_label, record_choice
 from messaging.actions.sending import send_reply
@@ -121,6 +121,12 @@ def fill(office, word):
         PipelineRun.objects.create(pipeline_name=word)
         WorkEvent.objects.create(work=1, what="released", reason=word)
         StageMembership.objects.get_or_create(actor=office.agent, stage="nudger")
+        FieldMapping.objects.create(
+            integration=office.integration,
+            module="message.received",
+            target_field="sender",
+            source_path=word,
+        )
         note("test.done", actor_id=office.agent.pk, reason=word)
         found = {model: _row(model, office) for model in tables()}
     missing = [model.__name__ for model, row in found.items() if row is None]
