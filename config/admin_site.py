@@ -56,9 +56,12 @@ RECORDS = {
             "WorkEvent",
             "WebhookReceipt",
             "WebhookRejection",
-            "PipelineRun",
+            "WorkFlight",
+            "SpoolHost",
         ],
     ),
+    "Trouble": ("circle-alert", ["Incident", "DeadLetter", "QuarantineRule", "PipelineRun"]),
+    "Other systems": ("plug", ["ExternalId", "SyncState", "ReconcileRun", "BroadcastStat"]),
     "Setup": (
         "settings",
         [
