@@ -19,7 +19,7 @@ from pathlib import Path
 from uuid import UUID
 
 import structlog
-from django.db import DatabaseError, Error, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from integrations.actions import attempt_is_ours, note_use
 from integrations.intake import DatabaseAway, Intake, Taken, take
@@ -84,10 +84,11 @@ class Keeper:
                     self.beat()
                     pause = RENEW_S
                 self._is_down = False
-            except (Error, DatabaseAway, SpoolBusy, SpoolFull, OSError) as error:
+            except (OperationalError, InterfaceError, DatabaseAway, SpoolBusy) as error:
                 self._fail(error)
             except Exception:  # the next try may go better; without this loop nothing is drained
                 logger.exception("the spool could not be kept")
+                connection.close()
             stop.wait(pause)
         connection.close()
 
@@ -114,7 +115,7 @@ class Keeper:
 
     def _fail(self, error: Exception) -> None:
         if not self._is_down:
-            logger.warning("the spool's database does not answer", error=str(error))
+            logger.warning("the spool cannot be kept just now", error=str(error))
         self._is_down = True
         self._clock = None  # it may be another server that answers next
         connection.close()
@@ -198,7 +199,7 @@ class Keeper:
         """Store all that waits.
 
         Raises:
-            DatabaseAway, Error: the database went away; what is left waits for the next beat.
+            DatabaseAway, OperationalError: the database went away; the rest waits for the next beat.
         """
         while (segment := self._next()) is not None:
             self._store(segment)

@@ -7,8 +7,8 @@
 CREATE FUNCTION spool_register(host uuid, label text) RETURNS timestamptz
     LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO spool_hosts (id, name, clear_until, heard_at)
-    VALUES (host, left(label, 200), clock_timestamp(), clock_timestamp())
+    INSERT INTO spool_hosts (id, name, clear_until, pending, heard_at, retired_by, reason)
+    VALUES (host, left(label, 200), clock_timestamp(), 0, clock_timestamp(), '', '')
     ON CONFLICT (id) DO UPDATE
     SET name = excluded.name, heard_at = excluded.heard_at, stopped_at = NULL
     WHERE spool_hosts.retired_at IS NULL;

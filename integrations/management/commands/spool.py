@@ -17,9 +17,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         what = parser.add_mutually_exclusive_group()
-        what.add_argument(
-            "--drain", action="store_true", help="drain it now"
-        )
+        what.add_argument("--drain", action="store_true", help="drain it now")
         what.add_argument("--end", action="store_true", help="end in order (the web process does)")
 
     def handle(self, *args: Any, **options: Any) -> None:
