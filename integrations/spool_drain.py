@@ -199,7 +199,7 @@ class Keeper:
         """Store all that waits.
 
         Raises:
-            DatabaseAway, OperationalError: the database went away; the rest waits for the next beat.
+            DatabaseAway, OperationalError: it went away; what is left waits for the next beat.
         """
         while (segment := self._next()) is not None:
             self._store(segment)
