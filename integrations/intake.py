@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 from psycopg import Cursor
 from psycopg.types.json import Jsonb
 
@@ -180,10 +180,34 @@ def take(
             arguments |= {"payload": None, "parse": "unstorable"}
 
 
+def take_within(intake: Intake) -> Taken:
+    """Store a delivery in the running transaction, which is its tenant's; commits with it.
+
+    Raises:
+        DatabaseError: it could not be stored; the transaction can go on.
+    """
+    arguments = _arguments(intake)
+    arguments |= _sent_to(_own(intake.endpoint), arguments)
+    try:
+        with transaction.atomic():
+            return _store(arguments)
+    except (OperationalError, InterfaceError):
+        raise
+    except DatabaseError:
+        if arguments["payload"] is None:
+            raise
+        with transaction.atomic():
+            return _store(arguments | {"payload": None, "parse": "unstorable"})
+
+
+def _own(endpoint: Endpoint) -> Destination:
+    return Destination(tenant_id=endpoint.tenant_id, integration_id=endpoint.integration_id)
+
+
 def _find_destination(intake: Intake) -> Destination:
     """Return whose event it is; the platform keeps those that nobody, or several, may claim."""
     endpoint, provider = intake.endpoint, intake.provider
-    own = Destination(tenant_id=endpoint.tenant_id, integration_id=endpoint.integration_id)
+    own = _own(endpoint)
     if not provider.is_shared or endpoint.tenant_id != PLATFORM_TENANT_ID:
         return own
     account = provider.route(intake.parsed.payload)

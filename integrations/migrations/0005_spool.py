@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
         run_sql_file(
             __file__,
             reverse_sql="""
-                DROP FUNCTION spools_waited_for, sends_paused, spool_stop, spool_report,
+                DROP FUNCTION reconciles_due, spools_waited_for, sends_paused, spool_stop, spool_report,
                     spool_renew, spool_register;
             """,
         )

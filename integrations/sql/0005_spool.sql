@@ -60,3 +60,27 @@ CREATE FUNCTION spools_waited_for()
     WHERE h.retired_at IS NULL AND h.stopped_at IS NULL AND h.clear_until <= clock_timestamp()
     ORDER BY h.clear_until
 $$;
+
+-- Integrations whose vendor's list should be read now: every five minutes; every minute while the
+-- source is silent, the last run failed, found something missing, or ended in the middle. As the
+-- owner, since it looks across tenants; ids only.
+CREATE FUNCTION reconciles_due(vendors text[])
+    RETURNS TABLE (tenant_id uuid, integration_id uuid)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT i.tenant_id, i.id FROM public.integrations AS i
+    LEFT JOIN LATERAL (
+        SELECT r.started_at, r.status, r.missing FROM public.reconcile_runs AS r
+        WHERE r.tenant_id = i.tenant_id AND r.integration_id = i.id
+        ORDER BY r.id DESC LIMIT 1) AS r ON true
+    LEFT JOIN public.sync_state AS s
+      ON s.tenant_id = i.tenant_id AND s.integration_id = i.id AND s.direction = 'in'
+     AND s.entity_type = 'events'
+    WHERE i.enabled AND i.base_url <> '' AND i.provider = ANY(vendors)
+      AND coalesce(r.started_at <= clock_timestamp() - CASE
+            WHEN r.status = 'failed' OR r.missing > 0 OR s.cursor_id <> ''
+              OR coalesce(i.last_event_at, i.created_at)
+                 < clock_timestamp() - make_interval(mins => i.silence_minutes)
+            THEN interval '55 seconds' ELSE interval '5 minutes' END, true)
+$$;
+REVOKE ALL ON FUNCTION reconciles_due(text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION reconciles_due(text[]) TO fairlead_app;

@@ -235,7 +235,7 @@ def test_damaged_records_are_set_aside_and_the_rest_is_stored(committed_office, 
     (segment,) = keeper.files.segments()
     data = bytearray(segment.read_bytes())
     data[len(data) // 2] ^= 0xFF
-    segment.write_bytes(bytes(data[:-0 or None]) + b"\xf1FL")
+    segment.write_bytes(bytes(data[: -0 or None]) + b"\xf1FL")
 
     away.undo()
     keeper.beat()
@@ -278,7 +278,8 @@ def test_what_only_an_attempts_token_vouches_for_is_proved_when_it_is_stored(
     from django.db import OperationalError
 
     away.setattr(
-        "integrations.webhooks.attempt_is_ours", lambda *_: (_ for _ in ()).throw(OperationalError())
+        "integrations.webhooks.attempt_is_ours",
+        lambda *_: (_ for _ in ()).throw(OperationalError()),
     )
     body = json.dumps(office.status("m_1", "DELIVERED")).encode()
     answer = office.post(body, path=f"{office.path}{'x' * 43}/", headers={})
