@@ -52,6 +52,7 @@ class Intake:
     attempt_token_hash: str | None = None
     event_id: str = ""  # wh_… when it was chosen before; "" makes a new one
     key: str = ""  # of the delivery, when it was read before; "" asks the provider
+    withhold: str = ""  # why a person must look first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,7 +258,7 @@ def _arguments(intake: Intake) -> dict[str, Any]:
     provider, delivery, parsed = intake.provider, intake.delivery, intake.parsed
     key = key_of(intake)
     lane = provider.lane(parsed.payload, key)
-    withhold, events = parsed.reason if parsed.payload is None else None, []
+    withhold, events = parsed.reason if parsed.payload is None else intake.withhold or None, []
     if withhold is None:
         try:
             events = events_of(intake)

@@ -54,5 +54,5 @@ def silent_integrations() -> list[Silence]:
 
 def last_reconciles() -> dict[str, ReconcileRun]:
     """Return the newest run of each of the running tenant's integrations, by ``intg_…``."""
-    runs: QuerySet[ReconcileRun] = ReconcileRun.objects.order_by("integration", "-id")
-    return {run.integration_id: run for run in runs.distinct("integration")}
+    runs: QuerySet[ReconcileRun] = ReconcileRun.objects.order_by("integration_id", "-id")
+    return {run.integration_id: run for run in runs.distinct("integration_id")}

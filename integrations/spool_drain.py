@@ -22,7 +22,8 @@ import structlog
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from integrations.actions import attempt_is_ours, note_use
-from integrations.intake import DatabaseAway, Intake, Taken, take
+from integrations.events import BadPayload, MessageReceived
+from integrations.intake import DatabaseAway, Intake, Taken, events_of, take
 from integrations.spool import (
     REGISTERED,
     UNPROVEN,
@@ -33,7 +34,10 @@ from integrations.spool import (
 )
 from integrations.spool_files import Found, SpoolBusy, SpoolFull, try_lock, unpack
 from integrations.spool_lease import RENEW_S, DatabaseClock, now_s
+from leads.reading import read_text
+from tenants.context import tenant_context
 from tenants.correlation import correlated
+from tenants.ulids import to_uuid
 
 #: Seconds until a process that does not keep the spool looks whether it should.
 ELECTION_S = 1.0
@@ -44,6 +48,9 @@ REPORT_S = 2.0
 CLOSING_BYTES, CLOSING_S = 256 * 1024, 0.5
 #: Times the database may fail over one delivery while it answers otherwise.
 MOST_TRIES = 20
+
+#: Why an opt-in out of a spool may not speak for itself.
+OVERTAKEN = "this opt-in waited in a spool while a later opt-out was stored"
 
 logger = structlog.get_logger(__name__)
 
@@ -276,7 +283,7 @@ def store(item: Waiting) -> Taken:
     intake = item.intake
     with correlated(item.correlation):
         try:
-            taken = _take(intake)
+            taken = _take(intake, item.spooled_at)
         except (OperationalError, InterfaceError) as error:
             raise DatabaseAway(str(error)) from error
         except DatabaseError as error:
@@ -286,16 +293,43 @@ def store(item: Waiting) -> Taken:
         return taken
 
 
-def _take(intake: Intake) -> Taken:
+def _take(intake: Intake, spooled_at: datetime) -> Taken:
     if intake.signature_state == UNPROVEN:
         if not attempt_is_ours(intake.endpoint, intake.attempt_token_hash or ""):
             raise Refused("nothing vouches for it: no attempt of ours has this token")
         intake = replace(intake, signature_state="token")
+    if _is_overtaken(intake, spooled_at):
+        intake = replace(intake, withhold=OVERTAKEN)
     taken = take(intake, hold_s=0.0)
     if taken.outcome == "retired":
         # Retired after it was accepted: a promise is a promise. Without an endpoint none is asked.
         taken = take(replace(intake, endpoint=replace(intake.endpoint, id="")), hold_s=0.0)
     return taken
+
+
+def _is_overtaken(intake: Intake, spooled_at: datetime) -> bool:
+    """Tell whether a later opt-out was stored before this opt-in, through another host.
+
+    Event ids are made when a delivery arrives, so they tell which came first.
+    """
+    try:
+        texts = [one for one in events_of(intake) if isinstance(one, MessageReceived)]
+    except BadPayload:
+        return False
+    people = [
+        one.sender for one in texts if read_text(one.body, sender=one.sender).kind == "opt_in"
+    ]
+    if not people:
+        return False
+    with tenant_context(intake.endpoint.tenant_id), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT FROM consent_events AS e"
+            " JOIN consents AS c ON c.tenant_id = e.tenant_id AND c.id = e.consent_id"
+            " WHERE c.tenant_id = %s AND c.address = ANY(%s) AND e.kind IN ('opt_out', 'hold')"
+            "   AND coalesce(e.webhook_event > %s, e.at > %s) LIMIT 1",
+            [to_uuid(intake.endpoint.tenant_id), people, to_uuid(intake.event_id), spooled_at],
+        )
+        return cursor.fetchone() is not None
 
 
 def start_keeper(spool: Spool) -> threading.Event:

@@ -294,7 +294,11 @@ _RANK_OF_STATUS = {"accepted": 2, "sent": 2, "delivered": 3, "undelivered": 3, "
 
 @on(Comparison)
 def know_texts(comparison: Comparison) -> None:
-    """Say which listed texts are in a thread, and which reports told nothing new."""
+    """Say which listed texts are in a thread, and which reports tell nothing new.
+
+    A report about a text that we did not send, or do not know by that id, is none of our business:
+    nothing could be done with it.
+    """
     wanted = {item.external_id for item in comparison.items}
     ranks = {
         text: Message.RANKS[status]
@@ -303,6 +307,10 @@ def know_texts(comparison: Comparison) -> None:
         ).values_list("external_id", "status")
     }
     for item in comparison.items:
-        least = _RANK_OF_STATUS[item.is_status] if item.is_status else 0
-        if ranks.get(item.external_id, -1) >= least:
+        rank = ranks.get(item.external_id)
+        if item.is_status is None:
+            is_known = rank is not None
+        else:
+            is_known = rank is None or rank >= _RANK_OF_STATUS[item.is_status]
+        if is_known:
             comparison.known.add(item.key)

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import connection
+from django.db import OperationalError, connection
 
 from integrations import spool as door
 from integrations.actions_spool import HostNotRetired, retire_host
+from integrations.intake import DatabaseAway
 from integrations.models import SpoolHost, WebhookEvent, WebhookReceipt, WebhookWork
 from integrations.pauses import sends_paused, spools_waited_for, words
 from integrations.providers import providers
 from integrations.spool_drain import Keeper, end_in_order
-from integrations.spool_files import SpoolBusy
+from integrations.spool_files import SpoolBusy, unpack
 from integrations.spool_lease import LEASE_S, Lease, now_s
 from leads.models import Consent
 from messaging.models import OutboundMessage, SendOutcome
 from messaging.sender import claim, send
 from tenants.context import tenant_context
 from tenants.models import PLATFORM_TENANT_ID, AuditEntry
-from tests.carrier import eventually
 from tests.conftest import SECRET, THEIRS, drain
 from tests.messaging.conftest import queue
 
@@ -137,8 +139,6 @@ def test_sends_wait_for_a_registered_host_and_for_no_other(keeper):
 @pytest.mark.django_db(transaction=True)
 def test_a_host_that_ends_in_order_is_not_waited_for(keeper, spool):
     keeper.beat()
-    import os
-
     os.close(spool._membership)  # as when its processes are gone
 
     assert end_in_order(spool)
@@ -275,8 +275,6 @@ def test_what_only_an_attempts_token_vouches_for_is_proved_when_it_is_stored(
     def cannot_ask(*_):
         raise connection.Database.OperationalError("gone")
 
-    from django.db import OperationalError
-
     away.setattr(
         "integrations.webhooks.attempt_is_ours",
         lambda *_: (_ for _ in ()).throw(OperationalError()),
@@ -322,8 +320,6 @@ def test_nothing_in_a_record_can_be_read_without_the_keys(office, spool, setting
     (segment,) = spool.files.segments()
     raw = segment.read_bytes()
     assert b"very private" not in raw
-    from integrations.spool_files import unpack
-
     (found,) = unpack(raw)
     item = door.waiting(found.payload)
     assert item.intake.delivery.body == body
@@ -331,9 +327,33 @@ def test_nothing_in_a_record_can_be_read_without_the_keys(office, spool, setting
 
 
 def _raise(*args, **options):
-    from integrations.intake import DatabaseAway
-
     raise DatabaseAway
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("order", ["START is overtaken", "STOP was first"])
+def test_an_opt_in_out_of_a_spool_lifts_no_later_opt_out(committed_office, keeper, away, order):
+    """The STOP came to another host, whose spool was empty: it was stored before the START."""
+    office = committed_office
+    keeper.beat()
+    if order == "STOP was first":
+        office.post(office.payload("STOP", id="in_1"))
+    assert office.post(office.payload("START", id="in_2")).status_code == 202
+    away.undo()
+    if order == "START is overtaken":
+        door.close_spool()
+        office.post(office.payload("STOP", id="in_1"))
+
+    keeper.beat()
+    drain()
+
+    with office.inside():
+        states = list(WebhookWork.objects.order_by("seq").values_list("state", flat=True))
+        consent = Consent.objects.get(address=THEIRS, scope="").state
+    if order == "STOP was first":
+        assert (states, consent) == (["done", "done"], "opted_in")
+    else:
+        assert (states, consent) == (["done", "quarantined"], "opted_out")
 
 
 # --- senders ----------------------------------------------------------------------------------
@@ -405,7 +425,7 @@ def test_who_may_not_retire_a_host(keeper, staff, committed_office, problem):
 
     with pytest.raises(HostNotRetired):
         retire_host(
-            staff_id() if problem == "unknown" else host,
+            uuid4() if problem == "unknown" else host,
             user=user,
             reason=" " if problem == "no reason" else "gone",
         )
@@ -413,15 +433,8 @@ def test_who_may_not_retire_a_host(keeper, staff, committed_office, problem):
     assert SpoolHost.objects.get(pk=host).retired_at is None
 
 
-def staff_id():
-    from uuid import uuid4
-
-    return uuid4()
-
-
 def test_a_held_directory_is_no_reason_to_lose_the_keeper(keeper):
     with keeper.files.locked(1), pytest.raises(SpoolBusy), keeper.files.locked(0.05):
         pass
     assert keeper.is_elected()
     assert not Keeper(keeper.spool).is_elected()
-    assert eventually(lambda: True)
