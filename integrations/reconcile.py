@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -20,9 +20,10 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from integrations.endpoints import Endpoint
-from integrations.events import BadPayload, MessageStatus
+from integrations.events import BadPayload
 from integrations.intake import Intake, choices_of, events_of, take_within
-from integrations.models import ExternalId, Integration, ReconcileRun, SyncState
+from integrations.known import missing_of
+from integrations.models import Integration, ReconcileRun, SyncState
 from integrations.pauses import sends_paused
 from integrations.providers import (
     Account,
@@ -34,11 +35,10 @@ from integrations.providers import (
     providers,
 )
 from integrations.transport import Answer, NoAnswer, NotWritten, call
-from leads.actions import lock_consents, owner
+from leads.actions import lock_consents
 from tenants.context import tenant_context
-from tenants.dispatch import emit
 from tenants.fields import Secret
-from tenants.ulids import to_text, to_uuid
+from tenants.ulids import to_text
 
 #: The one job there is so far, and its row of ``sync_state``.
 JOB = "events"
@@ -62,19 +62,6 @@ class Stopped(Exception):
 
 class VendorRefused(Exception):
     """The vendor gave no list; the text says what it gave."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """Which of these things are known? Emitted, so that each app above answers for its own.
-
-    A handler adds the keys of the things it knows to ``known``.
-    """
-
-    provider: str
-    integration_id: str
-    items: tuple[Pulled, ...]
-    known: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,7 +270,7 @@ def _take_in(sweep: Sweep, items: list[Pulled], cursor: str) -> None:
         if run.status != "running":
             raise Stopped("another run took its place")
         settled = tuple(item for item in items if item.at <= sweep.settled)
-        missing = _missing(sweep, settled)
+        missing = missing_of(sweep.provider, sweep.integration_id, settled)
         intakes = [_intake(sweep, item) for item in reversed(missing)]  # the oldest first
         _lock_people(intakes)
         added = sum(take_within(one).outcome == "new" for one in intakes)
@@ -336,70 +323,3 @@ def _intake(sweep: Sweep, item: Pulled) -> Intake:
         signature_state="pulled",
         key=f"pulled:{item.key}",
     )
-
-
-# --- what is known ----------------------------------------------------------------------------
-
-
-def _missing(sweep: Sweep, items: tuple[Pulled, ...]) -> list[Pulled]:
-    if not items:
-        return []
-    comparison = Comparison(
-        provider=sweep.provider.name, integration_id=sweep.integration_id, items=items
-    )
-    emit(comparison)
-    _know_records(comparison)
-    rest = [item for item in items if item.key not in comparison.known]
-    unread = _unread(sweep, rest)
-    return [item for item in rest if (item.external_id, item.is_status) not in unread]
-
-
-def _know_records(comparison: Comparison) -> None:
-    """Records of other systems that we heard of at that time, or later."""
-    ids = [item.external_id for item in comparison.items if item.is_status is None]
-    heard = dict(
-        ExternalId.objects.filter(
-            integration=comparison.integration_id,
-            external_id__in=ids,
-            last_remote_at__isnull=False,
-        ).values_list("external_id", "last_remote_at")
-    )
-    for item in comparison.items:
-        if item.is_status is None and (at := heard.get(item.external_id)) and at >= item.at:
-            comparison.known.add(item.key)
-
-
-def _unread(sweep: Sweep, items: list[Pulled]) -> set[tuple[str, str | None]]:
-    """What lies in webhooks that came but are not processed, in the lanes of these things."""
-    lanes = {_lane(sweep.provider, item) for item in items}
-    if not lanes:
-        return set()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT e.body, e.headers ->> 'content-type' FROM webhook_work AS w"
-            " JOIN webhook_events AS e ON e.tenant_id = w.tenant_id AND e.id = w.event"
-            "   AND e.received_at = w.received_at"
-            " WHERE w.tenant_id = %s AND w.state IN ('ready', 'dead', 'quarantined')"
-            "   AND w.lane = ANY(%s) AND e.integration = %s::uuid LIMIT 5000",
-            [owner(), sorted(lanes), to_uuid(sweep.integration_id)],
-        )
-        rows = cursor.fetchall()
-    return {told for body, kind in rows for told in _told(sweep.provider, bytes(body), kind or "")}
-
-
-def _lane(provider: Provider, item: Pulled) -> str:
-    parsed = provider.read(item.body, provider.content_types[0])
-    return provider.lane(parsed.payload, f"pulled:{item.key}").text
-
-
-def _told(provider: Provider, body: bytes, content_type: str) -> set[tuple[str, str | None]]:
-    parsed = provider.read(body, content_type)
-    if parsed.payload is None:
-        return set()
-    try:
-        return {
-            (event.external_id, event.status if isinstance(event, MessageStatus) else None)
-            for event in provider.parse(parsed.payload)
-        }
-    except BadPayload:
-        return set()

@@ -16,6 +16,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -162,7 +163,7 @@ class Keeper:
         count, oldest = self.waiting()
         self._ask("SELECT spool_report(%s, %s, %s)", [self.files.identity(), count, oldest])
 
-    def _ask(self, statement: str, values: list[object]) -> datetime | None:
+    def _ask(self, statement: str, values: list[Any]) -> datetime | None:
         """Run a statement that answers with the database's clock.
 
         NULL says that the host's row is gone, retired or stopped: the next beat registers anew.
@@ -330,6 +331,10 @@ def _is_overtaken(intake: Intake, spooled_at: datetime) -> bool:
             [to_uuid(intake.endpoint.tenant_id), people, to_uuid(intake.event_id), spooled_at],
         )
         return cursor.fetchone() is not None
+
+
+def _is_opt_in(text: MessageReceived) -> bool:
+    return (text.carrier_keyword or read_text(text.body, sender=text.sender).kind) == "opt_in"
 
 
 def start_keeper(spool: Spool) -> threading.Event:

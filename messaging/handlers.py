@@ -11,8 +11,8 @@ from django.db import connection
 from django.utils import timezone
 
 from integrations.events import ContactOptedOut, MessageReceived, MessageStatus
+from integrations.known import Comparison
 from integrations.processing import Source
-from integrations.reconcile import Comparison
 from leads.actions import (
     Choice,
     add_contact_point,
