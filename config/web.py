@@ -88,6 +88,8 @@ def end_spool() -> None:
     In a process of its own: this one has never loaded Django. Where it fails, sends wait until
     the host is back.
     """
+    if os.environ.get("FAIRLEAD_SPOOL") == "off":
+        return
     with suppress(subprocess.SubprocessError, OSError):
         subprocess.run(
             [sys.executable, str(ROOT / "manage.py"), "spool", "--end"],

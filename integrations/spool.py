@@ -132,6 +132,7 @@ def open_spool(*, joins: bool = True) -> Spool | None:
         return None
     folder = Path(settings.DATA_DIR) / "spool" / str(connection.settings_dict["NAME"])
     try:
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         spool = Spool(folder, limit=settings.SPOOL_MB * 1024 * 1024)
         if joins:
             spool.join()

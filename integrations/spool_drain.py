@@ -77,6 +77,7 @@ class Keeper:
         self._clock: DatabaseClock | None = None  # None: not registered on this connection
         self._seat: int | None = None
         self._progress: dict[Path, _Segment] = {}
+        self._counts: dict[Path, int] = {}
         self._tries: Counter[str] = Counter()
         self._reported = 0.0
         self._is_down = False
@@ -185,10 +186,15 @@ class Keeper:
         if not segments:
             return 0, None
         first = self._first_of(segments)
-        count = 0
-        for segment in segments:
-            begin = self._progress.get(segment, _Segment()).stored
-            count += _count(segment, begin)
+        begun = {segments[0], segments[-1]}  # drained, and added to: those between stay as they are
+        self._counts = {
+            segment: self._counts.get(segment) or _count(segment, 0)
+            for segment in segments
+            if segment not in begun
+        }
+        count = sum(self._counts.values())
+        for segment in begun:
+            count += _count(segment, self._progress.get(segment, _Segment()).stored)
         return count, first
 
     def _first_of(self, segments: list[Path]) -> datetime | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
 from config.pg.embedded import Server
 from integrations.providers import providers
@@ -38,6 +39,7 @@ class Host:
     deployment: Deployment
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
+    workers: int = 1
     port: int = field(default_factory=free_port)
     process: subprocess.Popen | None = None
 
@@ -46,8 +48,9 @@ class Host:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
+        command = ["-m", "config.web", "--port", str(self.port), "--workers", str(self.workers)]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "config.web", "--port", str(self.port), "--workers", "1"],
+            [sys.executable, *command],
             cwd=ROOT,
             env=self.deployment.environment
             | {"FAIRLEAD_DATA_DIR": str(self.folder), "PORT": str(self.port)}
@@ -70,6 +73,16 @@ class Host:
         assert self.process is not None
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(10)
+
+    def kill_one(self) -> None:
+        """Kill -9 of one of its workers; the server starts another."""
+        assert self.process is not None
+        workers = [
+            child
+            for child in psutil.Process(self.process.pid).children()
+            if "spawn_main" in " ".join(child.cmdline())
+        ]
+        workers[0].kill()
 
     def stop(self) -> None:
         assert self.process is not None
@@ -126,10 +139,10 @@ class Deployment:
         self.office = json.loads(run([sys.executable, "-c", code], self.environment))
         return self.office
 
-    def host(self, name: str, **environment: str) -> Host:
+    def host(self, name: str, *, workers: int = 1, **environment: str) -> Host:
         folder = self.folder / name
         folder.mkdir(mode=0o755, exist_ok=True)
-        host = Host(deployment=self, folder=folder, environment=environment)
+        host = Host(deployment=self, folder=folder, environment=environment, workers=workers)
         self.hosts.append(host)
         host.start()
         return host

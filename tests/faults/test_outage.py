@@ -85,7 +85,7 @@ class Sender:
 @pytest.fixture
 def traffic(deployment) -> Iterator[Sender]:
     """Eight people who write to a host, until the test says that it is over."""
-    sender = Sender(deployment, deployment.host("one"))
+    sender = Sender(deployment, deployment.host("one", workers=2))
     with ThreadPoolExecutor(max_workers=len(PEOPLE)) as pool:
         writers = [pool.submit(sender.write, theirs) for theirs in PEOPLE]
         try:
@@ -175,6 +175,20 @@ def test_fault_07_unknown_urls_and_bad_signatures_are_not_kept(deployment):
     assert not list(host.spool.glob("*.seg"))
 
 
+def test_fault_36_what_is_too_large_is_not_kept_either(deployment):
+    host = deployment.host("one")
+    assert host.post(deployment.text("before", theirs=PEOPLE[0], id="in_a"), "d-a") == 202
+    wait_for(lambda: not deployment.paused())
+    deployment.server.stop()
+    assert host.post(deployment.text("during", theirs=PEOPLE[0], id="in_b"), "d-b") == 202
+    size = sum(path.stat().st_size for path in host.spool.glob("*.seg"))
+
+    huge = host.post(deployment.text("x" * 300_000, theirs=PEOPLE[0], id="in_c"), "d-c")
+
+    assert huge == 413
+    assert sum(path.stat().st_size for path in host.spool.glob("*.seg")) == size
+
+
 def test_fault_07_without_a_spool_the_sender_is_told_to_come_back(deployment):
     host = deployment.host("none", FAIRLEAD_SPOOL="off")
     assert host.post(deployment.text("before", theirs=PEOPLE[0], id="in_a"), "d-a") == 202
@@ -253,6 +267,46 @@ def test_fault_24_two_hosts_and_a_stop_that_only_one_of_them_holds(deployment):
     wait_for(lambda: not deployment.paused(), 30, one.said)
     assert claimed(deployment) == 0
     assert states(deployment) == [("suppressed", 0)]
+
+
+def test_fault_07_a_keeper_killed_while_it_drains_stores_everything_once(deployment):
+    host = deployment.host("one")
+    assert host.post(deployment.text("text", theirs=PEOPLE[0], id="in_x"), "d-x") == 202
+    wait_for(lambda: not deployment.paused())
+    deployment.server.stop()
+    texts = [
+        deployment.text(f"text {n:04d}", theirs=PEOPLE[n % 8], id=f"i_{n}") for n in range(300)
+    ]
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        lanes = [pool.submit(_post_lane, host, texts, lane) for lane in range(8)]
+        assert {status for lane in lanes for status in lane.result()} == {202}
+
+    deployment.server.ensure()
+    wait_for(lambda: len(stored(deployment)) > 10, 20, host.said)
+    host.kill()
+    assert len(stored(deployment)) < 301, "it was too fast to be killed in the middle"
+    host.start()
+    wait_for(lambda: not deployment.paused(), 30, host.said)
+
+    rows = stored(deployment)
+    assert len(rows) == len(set(rows)) == 301
+    for theirs in PEOPLE:
+        mine = [body for lane, body in rows if lane.endswith(theirs)]
+        assert mine == sorted(mine), theirs
+
+
+def test_fault_07_the_spool_is_kept_by_another_process_when_one_dies(deployment):
+    host = deployment.host("one", workers=2)
+    wait_for(lambda: not deployment.paused())
+
+    host.kill_one()  # the first to start, and so most likely its keeper
+
+    time.sleep(2.5)
+    wait_for(lambda: not deployment.paused(), 2, host.said)
+
+
+def _post_lane(host, texts, lane):
+    return [host.post(text, f"d-{n}") for n, text in enumerate(texts) if n % 8 == lane]
 
 
 def test_fault_24_a_host_that_ends_in_order_stops_nobody(deployment):

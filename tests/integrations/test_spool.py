@@ -9,9 +9,12 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from cryptography.fernet import Fernet
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, connection
 
+from integrations import intake as intake_module
 from integrations import spool as door
 from integrations.actions_spool import HostNotRetired, retire_host
 from integrations.intake import DatabaseAway
@@ -290,6 +293,79 @@ def test_what_only_an_attempts_token_vouches_for_is_proved_when_it_is_stored(
         assert not WebhookEvent.objects.exists()
     (reason,) = keeper.files.aside.glob("*.txt")
     assert reason.read_text().startswith("nothing vouches for it")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_fault_03_a_delivery_whose_commit_was_not_heard_of_is_one_event(
+    committed_office, keeper, away
+):
+    """It was stored, and its answer was lost: it is kept as well, and found to be a duplicate."""
+    office = committed_office
+    keeper.beat()
+    away.undo()
+    away.setattr(providers["signalhouse"], "hold_s", 0.3)
+    really = intake_module._store
+
+    def unheard(arguments):
+        really(arguments)
+        raise OperationalError("the connection broke at COMMIT")
+
+    away.setattr(intake_module, "_store", unheard)
+    answer = office.post(office.payload("Yes", id="in_1"))
+    assert answer.status_code == 202
+    assert keeper.waiting()[0] == 1
+    away.undo()
+
+    keeper.beat()
+
+    with office.inside():
+        assert answer.json() == {"id": WebhookEvent.objects.get().pk}
+        assert WebhookWork.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_missing_key_stops_the_drain_and_all_sends(committed_office, keeper, away, settings):
+    office = committed_office
+    keeper.beat()
+    office.post(office.payload("STOP", id="in_1"))
+    away.undo()
+    before = settings.ENCRYPTION_KEYS
+
+    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    with pytest.raises(ImproperlyConfigured):
+        keeper.beat()
+    time.sleep(LEASE_S)
+    assert sends_paused()
+    settings.ENCRYPTION_KEYS = before
+    keeper.beat()
+
+    assert not sends_paused()
+    assert not list(keeper.files.aside.iterdir())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_segments_are_counted_and_drained_in_order(
+    committed_office, keeper, away, monkeypatch
+):
+    office = committed_office
+    keeper.beat()
+    away.setattr("integrations.spool_files.SEGMENT_BYTES", 3000)
+    away.setattr("integrations.spool_drain.CLOSING_BYTES", 0)
+    for n in range(12):
+        assert office.post(office.payload(f"text {n:02d}", id=f"in_{n}")).status_code == 202
+    assert len(keeper.files.segments()) > 3
+    assert keeper.waiting()[0] == keeper.waiting()[0] == 12
+    away.undo()
+
+    keeper.beat()
+
+    with office.inside():
+        bodies = [
+            event.payload["metaData"]["Message"]["messageBody"]
+            for event in WebhookEvent.objects.order_by("received_at")
+        ]
+    assert bodies == [f"text {n:02d}" for n in range(12)]
+    assert keeper.waiting() == (0, None)
 
 
 @pytest.mark.django_db(transaction=True)

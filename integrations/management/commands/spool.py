@@ -23,7 +23,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         spool = open_spool(joins=not options["end"])
         if spool is None:
-            self.stdout.write("There is no spool on this host.")
+            if not options["end"]:
+                self.stdout.write("There is no spool on this host.")
             return
         try:
             self._act(spool, options)
