@@ -206,8 +206,8 @@ def _read_all(sweep: Sweep, stop: threading.Event, end: float | None) -> bool:
             raise Stopped("cancelled")
         page = _fetch(sweep, cursor, stop)
         new = [item for item in page.items if item.at >= sweep.since]
-        # Lists that cannot be asked for a time begin with the newest.
-        is_last = not page.cursor or (bool(page.items) and not new)
+        all_old = bool(page.items) and not new
+        is_last = not page.cursor or (all_old and cast(Reconciles, sweep.provider).is_newest_first)
         _take_in(sweep, new, "" if is_last else page.cursor)
         if is_last:
             return True

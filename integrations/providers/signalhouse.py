@@ -93,6 +93,7 @@ class SignalHouse(Carrier, Reconciles):
     # They wait 3 s and try three times within about 2 s; after that a notice is lost.
     hold_s = 2.0
     has_idempotency_key = True
+    is_newest_first = True
 
     def verify(self, delivery: Delivery, secrets: Sequence[str], now: datetime) -> SignatureState:
         signed_at, given = _read_v1(delivery.header(SIGNATURE_V1))
