@@ -42,6 +42,8 @@ RECORDS = {
             "SendAttempt",
             "SendOutcome",
             "DailySend",
+            "BrandDay",
+            "NumberDay",
             "Notification",
             "ReadCursor",
             "Draft",
@@ -61,7 +63,15 @@ RECORDS = {
     ),
     "Setup": (
         "settings",
-        ["PhoneNumber", "Integration", "WebhookEndpoint", "Stage", "Worker", "LeadTransition"],
+        [
+            "PhoneNumber",
+            "Brand",
+            "Integration",
+            "WebhookEndpoint",
+            "Stage",
+            "Worker",
+            "LeadTransition",
+        ],
     ),
     "People": ("user-round", ["Actor", "StageMembership", "AuditEntry", "Tenant", "User"]),
 }

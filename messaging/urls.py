@@ -15,10 +15,12 @@ from messaging.views import (
     inbox,
     incidents,
     leads,
+    numbers,
     optouts,
     reply,
     texting,
     thread,
+    unknowns,
 )
 from messaging.views.poll import poll
 
@@ -73,6 +75,12 @@ urlpatterns = [
     path("optouts/<str:address>/decide/", optouts.decide, name="optout-decide"),
     path("incidents/", incidents.incidents, name="incidents"),
     path("incidents/part/", incidents.part, name="incidents-part"),
+    path("numbers/", numbers.index, name="numbers"),
+    path("numbers/<str:phone_number>/", numbers.number, name="number"),
+    path("numbers/<str:phone_number>/rest/", numbers.rest, name="number-rest"),
+    path("numbers/<str:phone_number>/wake/", numbers.wake, name="number-wake"),
+    path("sends/unknown/", unknowns.index, name="unknowns"),
+    path("sends/unknown/<str:outbound>/decide/", unknowns.decide, name="unknown-decide"),
     path("account/", account.account, name="account"),
     path("account/notifications/", account.notifications, name="notifications"),
     path("account/theme/", account.theme, name="theme"),
