@@ -23,12 +23,14 @@ from leads.actions import (
     record_event,
     sql_id,
 )
-from leads.models import Lead
+from leads.events import LeadMoved
 from leads.states import LeadState
 from messaging.actions.consent import opt_out
 from messaging.codes import error_class
-from messaging.models import Conversation, OutboundMessage, SendAttempt, SendOutcome
+from messaging.models import Message, OutboundMessage, SendAttempt, SendOutcome
 from tenants.context import tenant_context
+from tenants.correlation import correlation_id
+from tenants.dispatch import emit
 
 #: A text that never reached the provider is tried again after 2^n x 2 s, at most 10 minutes.
 BACKOFF_S, MAX_BACKOFF_S, MAX_ATTEMPTS = 2.0, 600.0, 10
@@ -78,11 +80,12 @@ def record_outcome(outbound_id: str, attempt: int, outcome: Outcome) -> Outbound
     An outcome of an older attempt, or of a text that is settled, is kept and moves nothing, but
     for the carrier's own report that it has the text. One that was given up is not settled.
     """
-    address = OutboundMessage.objects.values_list("to_address", flat=True).get(pk=outbound_id)
-    lock_consents([address])
-    outbound = OutboundMessage.objects.select_for_update(no_key=True).get(pk=outbound_id)
+    lock_recipient(outbound_id)
+    locked = OutboundMessage.objects.select_for_update(no_key=True)
+    outbound = locked.defer("verdict").get(pk=outbound_id)
+    attempts = SendAttempt.objects.filter(outbound=outbound, attempt=attempt)
     SendOutcome.objects.create(
-        attempt=SendAttempt.objects.get(outbound=outbound, attempt=attempt),
+        attempt_id=attempts.values_list("pk", flat=True).get(),
         kind=outcome.kind,
         source=outcome.source,
         http_status=outcome.http_status,
@@ -98,6 +101,17 @@ def record_outcome(outbound_id: str, attempt: int, outcome: Outcome) -> Outbound
     elif _proves_acceptance(outcome) and outbound.state in ("queued", *_OPEN):
         _derive(outbound, outcome)  # an older attempt did get through: no other one is made
     return outbound
+
+
+def lock_recipient(outbound_id: str) -> None:
+    """Lock the person a text goes to, before the text: the order in which everybody locks."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT FROM outbound_messages AS o JOIN consents AS c ON c.tenant_id = o.tenant_id"
+            " AND c.channel = 'sms' AND c.address = o.to_address AND c.scope = ''"
+            " WHERE o.tenant_id = %s AND o.id = %s FOR NO KEY UPDATE OF c",
+            [owner(), sql_id(outbound_id)],
+        )
 
 
 def _proves_acceptance(outcome: Outcome) -> bool:
@@ -151,17 +165,18 @@ def _derive(outbound: OutboundMessage, outcome: Outcome) -> None:
 
 def _accept(outbound: OutboundMessage, outcome: Outcome) -> None:
     """The provider has the text: from here on it counts as sent."""
-    if outcome.provider_id and not outbound.provider_message_id:
+    is_named = outcome.provider_id and not outbound.provider_message_id
+    if is_named:
         outbound.provider_message_id = outcome.provider_id
+    may_begin = outbound.state in ("queued", *_OPEN) or _given_up(outbound)
+    if may_begin and outcome.kind != "failed":
+        _settle(outbound, "sent", "")  # and the message takes over the provider's id
+        after_acceptance(outbound)
+    elif is_named:
         outbound.save(update_fields=["provider_message_id"])
-        outbound.message.__class__.objects.filter(pk=outbound.message_id, external_id=None).update(
+        Message.objects.filter(pk=outbound.message_id, external_id=None).update(
             external_id=outcome.provider_id
         )
-    may_begin = outbound.state in ("queued", *_OPEN) or _given_up(outbound)
-    if not may_begin or outcome.kind == "failed":
-        return
-    _settle(outbound, "sent", "")
-    after_acceptance(outbound)
 
 
 def _conclude(outbound: OutboundMessage, outcome: Outcome) -> None:
@@ -192,6 +207,7 @@ _SETTLED = [
     "error",
     "error_code",
     "error_class",
+    "provider_message_id",
     "retry_at",
     "look_at",
     "gave_up_at",
@@ -290,41 +306,15 @@ def _carrier_opt_out(outbound: OutboundMessage, outcome: Outcome) -> None:
 
 def after_acceptance(outbound: OutboundMessage) -> None:
     """A text is out: the lead is touched, its timers are armed, nobody waits for it any more."""
-    confirms = outbound.purpose == "opt_out_confirmation"
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE conversations SET last_outbound_at = clock_timestamp(),"
-            " updated_at = clock_timestamp(), waiting_since = CASE WHEN %s"
-            "   AND coalesce(last_inbound_at <= %s, true) THEN NULL ELSE waiting_since END"
-            " WHERE tenant_id = %s AND id = %s",
-            [
-                not outbound.is_automated,
-                outbound.created_at,
-                owner(),
-                sql_id(outbound.conversation_id),
-            ],
+            "SELECT text_accepted(%s, %s, %s)", [owner(), sql_id(outbound.pk), correlation_id()]
         )
-    lead = Lead.objects.select_for_update(no_key=True).get(pk=outbound.lead_id)
-    touches = lead.state == LeadState.NEW and not confirms
-    record_event(
-        lead.pk,
-        kind="text_sent",
-        to=LeadState.TOUCHED if touches else None,
-        cause=f"{outbound.pk}:sent",
-        payload={"message": outbound.message_id, "purpose": outbound.purpose},
-        actor_id=outbound.actor_id,
-    )
+        (touches,) = cursor.fetchone()
     if touches:
-        arm_timer(lead.pk, kind="7D", days=SILENCE_DAYS["7D"])
-        arm_timer(lead.pk, kind="14D", days=SILENCE_DAYS["14D"])
-    if not confirms:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "UPDATE leads SET attempt_count = attempt_count + 1,"
-                " last_attempt_at = clock_timestamp(), updated_at = clock_timestamp()"
-                " WHERE tenant_id = %s AND id = %s",
-                [owner(), sql_id(lead.pk)],
-            )
+        emit(LeadMoved(lead_id=outbound.lead_id, to=LeadState.TOUCHED))
+        arm_timer(outbound.lead_id, kind="7D", days=SILENCE_DAYS["7D"])
+        arm_timer(outbound.lead_id, kind="14D", days=SILENCE_DAYS["14D"])
 
 
 # --- reports ----------------------------------------------------------------------------------
@@ -378,10 +368,3 @@ def _attempt_of(event: MessageStatus, provider: str, token_hash: str | None) -> 
     ).exclude(provider_id="")
     first = told.select_related("attempt__outbound").order_by("id").first()
     return first.attempt if first else None
-
-
-def conversation_of(outbound: OutboundMessage) -> Conversation:
-    """Return the conversation of a text with what a verdict needs."""
-    return Conversation.objects.select_related("tenant", "lead", "phone_number__integration").get(
-        pk=outbound.conversation_id
-    )

@@ -25,7 +25,8 @@ class Migration(migrations.Migration):
                 DROP TRIGGER messages_count ON messages;
                 DROP TRIGGER outbound_messages_count ON outbound_messages;
                 DROP TRIGGER phone_numbers_wake ON phone_numbers;
-                DROP FUNCTION inbound_counts, outbound_counts, number_count, phone_number_wakes;
+                DROP FUNCTION inbound_counts, outbound_counts, number_count, phone_number_wakes,
+                    text_accepted;
                 CREATE INDEX outbound_by_provider_id
                     ON outbound_messages (tenant_id, provider_message_id)
                     WHERE provider_message_id <> '';

@@ -239,6 +239,42 @@ CREATE TRIGGER messages_count
     AFTER INSERT ON messages
     FOR EACH ROW WHEN (NEW.direction = 'in') EXECUTE FUNCTION inbound_counts();
 
+-- What always follows when a text is out: nobody waits in its conversation any more (for a person's
+-- answer to what was there), its lead has one more event and attempt. Tells whether it was the first
+-- touch of a new lead: then timers are due.
+CREATE FUNCTION text_accepted(owner uuid, outbound uuid, correlation text) RETURNS boolean
+    LANGUAGE plpgsql AS $$
+DECLARE
+    text_out record;
+    confirms boolean;
+    touches boolean;
+BEGIN
+    SELECT o.* INTO text_out FROM outbound_messages AS o
+    WHERE o.tenant_id = owner AND o.id = outbound;
+    confirms := text_out.purpose = 'opt_out_confirmation';
+    UPDATE conversations AS c
+    SET last_outbound_at = clock_timestamp(), updated_at = clock_timestamp(),
+        waiting_since = CASE WHEN NOT text_out.is_automated
+            AND coalesce(c.last_inbound_at <= text_out.created_at, true)
+            THEN NULL ELSE c.waiting_since END
+    WHERE c.tenant_id = owner AND c.id = text_out.conversation_id;
+    SELECT l.state = 'new' AND NOT confirms INTO touches FROM leads AS l
+    WHERE l.tenant_id = owner AND l.id = text_out.lead_id
+    FOR NO KEY UPDATE;
+    PERFORM lead_move(
+        owner, text_out.lead_id, 'text_sent', CASE WHEN touches THEN 'touched' END,
+        ulid_text('obm', outbound) || ':sent',
+        jsonb_build_object('message', ulid_text('msg', text_out.message_id),
+                           'purpose', text_out.purpose),
+        NULL, text_out.actor_id, correlation);
+    IF NOT confirms THEN
+        UPDATE leads SET attempt_count = attempt_count + 1, last_attempt_at = clock_timestamp(),
+               updated_at = clock_timestamp()
+        WHERE tenant_id = owner AND id = text_out.lead_id;
+    END IF;
+    RETURN touches;
+END $$;
+
 -- As before: lock numbers, then the tenant's day, then the brand's, then each recipient's consent.
 -- Nobody waits for a brand's day: whose it is counts exactly, the others look again. A text takes
 -- as many of the brand's segments as it has; where it does not fit, a shorter one goes. What an
