@@ -136,6 +136,7 @@ def count(world: World) -> float:
             raise SystemExit(f"a cap is not exact: {counts} instead of {wanted}")
         began = sent.aggregate(at=Min("claimed_at"))["at"]
         ended = SendOutcome.objects.aggregate(at=Max("created_at"))["at"]
+        OutboundMessage.objects.filter(state="queued").update(state="cancelled")
     return CAP / (ended - began).total_seconds()
 
 

@@ -38,6 +38,8 @@ from tenants.ulids import to_text
 BATCH = CALLS = 8
 #: Seconds to wait for one of the calls in flight before looking for more to claim.
 FLIGHT_LOOK_S = 0.1
+#: Seconds in which a tenant that had nothing to claim is not asked again.
+QUIET_S = 0.25
 #: Seconds to let more calls end before claiming for a few free slots.
 GATHER_S = 0.02
 #: Seconds between two looks of a process at numbers that rest or fail, and at old unknowns.
@@ -59,6 +61,7 @@ class SendLoop:
         self._pool = ThreadPoolExecutor(max_workers=CALLS, thread_name_prefix="send")
         self._flying: set[Future[None]] = set()
         self._tends_at = 0.0
+        self._quiet_until: dict[str, float] = {}
 
     def step(self) -> int:
         """Claim for the free slots and let fly; return how many texts moved, 0 when all rest."""
@@ -79,7 +82,7 @@ class SendLoop:
 
     def _claim(self, most: int) -> list[Claim]:
         claims: list[Claim] = []
-        tenants = _tenants_with_sends() if most > 0 else []
+        tenants = self._not_quiet(_tenants_with_sends()) if most > 0 else []
         random.shuffle(tenants)
         tends = bool(tenants) and self._is_time_to_tend()
         for tenant_id in tenants:
@@ -87,10 +90,19 @@ class SendLoop:
             if tends:
                 give_up_unknown(tenant_id)
                 tend(tenant_id)
-            claims += claim(tenant_id, most=most - len(claims))
+            mine = claim(tenant_id, most=most - len(claims))
+            if not mine:
+                self._quiet_until[tenant_id] = time.monotonic() + QUIET_S
+            claims += mine
             if len(claims) >= most:
                 break
         return claims
+
+    def _not_quiet(self, tenants: list[str]) -> list[str]:
+        """Leave out who had nothing to claim a moment ago: their cap is spent, their numbers rest."""
+        now = time.monotonic()
+        self._quiet_until = {one: at for one, at in self._quiet_until.items() if at > now}
+        return [tenant_id for tenant_id in tenants if tenant_id not in self._quiet_until]
 
     def _is_time_to_tend(self) -> bool:
         now = time.monotonic()
