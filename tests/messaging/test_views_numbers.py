@@ -80,8 +80,8 @@ def test_the_list_shows_caps_rates_and_status(desk, agent, queue):
     assert "4 of 1000 texts" in text
     assert "4 of 2000 segments" in text
     assert "Harbor Homes" in text
-    assert re.search(r'data-label="Delivered"> <span>75%</span>.*?75%', text)
-    assert re.search(r'data-label="Filtered"> <span class="late">25%</span>', text)
+    assert re.search(r'data-label="Delivered"> <span class="nowrap"><span>75%</span>.*?75%', text)
+    assert re.search(r'data-label="Filtered"> <span class="nowrap"><span class="late">25%</span>', text)
     assert re.search(r"Sent a day, oldest first: 0, 0, 0, 0, 0, 0, 4", text)
     assert "4 of 2,000 texts today" in text
 
@@ -89,7 +89,7 @@ def test_the_list_shows_caps_rates_and_status(desk, agent, queue):
 def test_a_number_without_a_past_has_rates_of_nothing(desk, agent):
     text = text_of(agent, desk, "numbers/")
 
-    assert re.search(r'data-label="Failed"> <span>\u2013</span>', text)
+    assert re.search(r'data-label="Failed"> <span class="nowrap"><span>\u2013</span>', text)
 
 
 def test_the_page_of_a_number_shows_days_codes_and_what_waits(desk, agent, queue):
