@@ -58,9 +58,12 @@ RECORDS = {
             "WorkEvent",
             "WebhookReceipt",
             "WebhookRejection",
-            "PipelineRun",
+            "WorkFlight",
+            "SpoolHost",
         ],
     ),
+    "Trouble": ("circle-alert", ["Incident", "DeadLetter", "QuarantineRule", "PipelineRun"]),
+    "Other systems": ("plug", ["ExternalId", "SyncState", "ReconcileRun", "BroadcastStat"]),
     "Setup": (
         "settings",
         [
@@ -68,6 +71,7 @@ RECORDS = {
             "Brand",
             "Integration",
             "WebhookEndpoint",
+            "FieldMapping",
             "Stage",
             "Worker",
             "LeadTransition",
