@@ -99,7 +99,7 @@ class SendLoop:
         return claims
 
     def _not_quiet(self, tenants: list[str]) -> list[str]:
-        """Leave out who had nothing to claim a moment ago: their cap is spent, their numbers rest."""
+        """Leave out who had nothing to claim a moment ago: a spent cap, numbers at rest."""
         now = time.monotonic()
         self._quiet_until = {one: at for one, at in self._quiet_until.items() if at > now}
         return [tenant_id for tenant_id in tenants if tenant_id not in self._quiet_until]
