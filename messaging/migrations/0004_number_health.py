@@ -179,14 +179,6 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(condition=models.Q(('resends', 0), ('resent_by__isnull', False), _connector='OR'), name='outbound_resent_by_somebody'),
         ),
         migrations.AddConstraint(
-            model_name='outboundmessage',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'resent_by'), name='fk_outbound_messages_resent_by', to='tenants.Actor', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='outboundmessage',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'decided_by'), name='fk_outbound_messages_decided_by', to='tenants.Actor', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
             model_name='sendoutcome',
             constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['accepted', 'not_written', 'throttled', 'opted_out', 'failed', 'ambiguous', 'delivered', 'undelivered', 'stopped', 'not_found', 'look_failed', 'gave_up'])), name='send_outcomes_kind_is_known'),
         ),
@@ -203,10 +195,6 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='phonenumber',
             constraint=models.CheckConstraint(condition=models.Q(('status', 'resting'), models.Q(('resting_reason', ''), ('resting_until', None)), _connector='OR'), name='phone_numbers_rest_has_state'),
-        ),
-        migrations.AddConstraint(
-            model_name='phonenumber',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'brand'), name='fk_phone_numbers_brand', to='messaging.Brand', to_fields=('tenant', 'id')),
         ),
         migrations.AddField(
             model_name='brandday',
@@ -258,10 +246,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='brandday',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'brand'), name='fk_brand_days_brand', to='messaging.Brand', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='brandday',
             constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_brand_days_tenant_id'),
         ),
         migrations.AddConstraint(
@@ -282,14 +266,30 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='numberday',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'phone_number'), name='fk_number_days_phone_number', to='messaging.PhoneNumber', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='numberday',
             constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_number_days_tenant_id'),
         ),
         migrations.AddConstraint(
             model_name='numberday',
             constraint=tenants.constraints.TenantIsolation(name='number_days_isolation'),
+        ),
+        migrations.AddConstraint(
+            model_name='outboundmessage',
+            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'resent_by'), name='fk_outbound_messages_resent_by', to='tenants.Actor', to_fields=('tenant', 'id')),
+        ),
+        migrations.AddConstraint(
+            model_name='outboundmessage',
+            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'decided_by'), name='fk_outbound_messages_decided_by', to='tenants.Actor', to_fields=('tenant', 'id')),
+        ),
+        migrations.AddConstraint(
+            model_name='phonenumber',
+            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'brand'), name='fk_phone_numbers_brand', to='messaging.Brand', to_fields=('tenant', 'id')),
+        ),
+        migrations.AddConstraint(
+            model_name='brandday',
+            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'brand'), name='fk_brand_days_brand', to='messaging.Brand', to_fields=('tenant', 'id')),
+        ),
+        migrations.AddConstraint(
+            model_name='numberday',
+            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'phone_number'), name='fk_number_days_phone_number', to='messaging.PhoneNumber', to_fields=('tenant', 'id')),
         ),
     ]
