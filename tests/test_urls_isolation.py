@@ -10,6 +10,7 @@ from leads.actions import Choice, add_contact_point, arm_timer
 from leads.models import ContactPoint, LeadEvent, Stage
 from messaging import urls as pages
 from messaging.actions.consent import opt_out
+from messaging.actions.sending import send_reply
 from messaging.models import Conversation, Message, Notification, OutboundMessage
 from tenants.ulids import new_id
 from tests.messaging.pages import person
@@ -75,6 +76,8 @@ def foreign(other_office):
         lead.save(update_fields=["full_name"])
         add_contact_point(lead.pk, kind="phone", value="+13125550178", source=CANARY)
         arm_timer(lead.pk, kind="CALLBACK", days=1)
+        agent, conversation = other_office.agent.pk, message.conversation_id
+        sent = send_reply(conversation, body=CANARY, actor_id=agent, send_key="foreign-01")
         opt_out(Choice(address=FOREIGN_NUMBER, kind="opt_out", reason=CANARY))
         stage = Stage.objects.create(
             key="zanzibar", label=CANARY, short_label=CANARY, position=90, sla_minutes=5
@@ -87,6 +90,7 @@ def foreign(other_office):
             "address": FOREIGN_NUMBER,
             "contact_point": ContactPoint.objects.filter(kind="phone").first().pk,
             "phone_number": other_office.number.pk,
+            "outbound": sent.pk,
             "event": LeadEvent.objects.first().pk,
             "actor": other_office.agent.pk,
             "note": Notification.objects.first().pk,
@@ -106,6 +110,8 @@ def own(office):
             "stage": "initial_message",
             "address": message.sender,
             "anything": message.pk,
+            "phone_number": office.number.pk,
+            "outbound": new_id("obm"),
             "integration": office.integration.pk,
             "endpoint": office.endpoint.pk,
         }
@@ -141,6 +147,8 @@ def test_every_page_is_walked():
         "integration",
         "lead_id",
         "message",
+        "outbound",
+        "phone_number",
         "stage",
     }
 
@@ -190,6 +198,8 @@ def test_ids_of_the_right_tenant_and_the_wrong_kind_are_404(office, own):
             "stage": "conv",
             "address": own["conv"],
             "anything": new_id("msg"),
+            "phone_number": own["conv"],
+            "outbound": own["conv"],
             "integration": own["endpoint"],
             "endpoint": own["integration"],
         }
