@@ -31,7 +31,7 @@ from messaging.outcomes import (
     lock_recipient,
     record_outcome,
 )
-from messaging.verdict import Verdict, decide
+from messaging.verdict import HOLDING, Verdict, decide
 from tenants.context import tenant_context
 from tenants.correlation import correlated
 from tenants.ulids import to_text
@@ -302,7 +302,8 @@ def _put_back(one: Claim) -> None:
 
 def _refuse(one: Claim, outbound: OutboundMessage, verdict: Verdict) -> None:
     """Keep a text from going. Where only its number rests, it waits with it and is not lost."""
-    rests = verdict.reasons == ("number_inactive",) and outbound.phone_number.status == "resting"
+    for_good = set(verdict.reasons) - HOLDING
+    rests = for_good == {"number_inactive"} and outbound.phone_number.status == "resting"
     if one.repeats and rests:
         _plan_next_repeat(outbound)
     elif one.repeats:

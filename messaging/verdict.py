@@ -33,7 +33,7 @@ REASONS = {
     "too_long": "The text is too long.",
     "empty": "The text is empty.",
 }
-_HOLDING = {"quiet_hours"}
+HOLDING = {"quiet_hours"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ def decide(facts: Facts) -> Verdict:
     """Judge one text. Pure: the same facts give the same verdict, in composer and sender."""
     reasons = [reason for reason, speaks in _reasons(facts) if speaks]
     zones = tuple(sorted(facts.zones))
-    if any(reason not in _HOLDING for reason in reasons):
+    if any(reason not in HOLDING for reason in reasons):
         return Verdict(outcome="deny", reasons=tuple(reasons), zones=zones)
     if reasons:
         until = next_legal(facts.at, facts)

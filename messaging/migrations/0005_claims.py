@@ -31,6 +31,7 @@ class Migration(migrations.Migration):
                     ON outbound_messages (tenant_id, provider_message_id)
                     WHERE provider_message_id <> '';
                 {" ".join(BEFORE)}
+                DROP FUNCTION may_leave;
             """,
         )
     ]

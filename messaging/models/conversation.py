@@ -10,6 +10,8 @@ from tenants.constraints import NoDelete, References
 from tenants.fields import UlidField
 from tenants.models import Actor, ChildModel, TenantForeignKey, TenantModel
 
+#: What a resting number still carries: it begins nothing, but answers who writes to it.
+ANSWERS = frozenset({"reply", "help", "opt_out_confirmation"})
 PHONE_NUMBER_STATUSES = {"active": "Active", "resting": "Resting", "retired": "Retired"}
 
 
@@ -63,7 +65,8 @@ class BrandDay(ChildModel):
 class PhoneNumber(TenantModel):
     """One of our numbers. Its row is the token bucket and the daily counter of its sends.
 
-    One that rests sends nothing until ``resting_until``, or until somebody wakes it.
+    One that rests begins nothing until ``resting_until``, or until somebody wakes it; who writes
+    to it is answered all the same.
     """
 
     STATUSES = PHONE_NUMBER_STATUSES
@@ -110,6 +113,10 @@ class PhoneNumber(TenantModel):
 
     def __str__(self) -> str:
         return self.number
+
+    def carries(self, purpose: str) -> bool:
+        """Tell whether it may send a text of *purpose* now; ``may_leave`` in SQL says the same."""
+        return self.status == "active" or (self.status == "resting" and purpose in ANSWERS)
 
 
 class DailySend(TenantModel):

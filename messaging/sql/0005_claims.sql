@@ -275,6 +275,13 @@ BEGIN
     RETURN touches;
 END $$;
 
+-- Whether a number in this state may carry a text of this purpose: one that rests begins nothing,
+-- but answers who writes to it.
+CREATE FUNCTION may_leave(status text, purpose text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN status = 'active'
+        OR (status = 'resting' AND purpose IN ('reply', 'help', 'opt_out_confirmation'));
+
 -- As before: lock numbers, then the tenant's day, then the brand's, then each recipient's consent.
 -- Nobody waits for a brand's day: whose it is counts exactly, the others look again. A text takes
 -- as many of the brand's segments as it has; where it does not fit, a shorter one goes. What an
@@ -304,11 +311,12 @@ BEGIN
     FOR line IN
         SELECT n.* FROM phone_numbers AS n
         JOIN integrations AS i ON i.tenant_id = n.tenant_id AND i.id = n.integration_id
-        WHERE n.tenant_id = owner AND n.status = 'active' AND i.enabled
+        WHERE n.tenant_id = owner AND n.status IN ('active', 'resting') AND i.enabled
           AND coalesce(n.throttled_until <= clock_timestamp(), true)
           AND EXISTS (SELECT FROM outbound_messages AS o
                       WHERE o.tenant_id = owner AND o.phone_number_id = n.id
-                        AND o.state = 'queued' AND o.due_at <= clock_timestamp())
+                        AND o.state = 'queued' AND o.due_at <= clock_timestamp()
+                        AND may_leave(n.status, o.purpose))
         ORDER BY random()
         FOR NO KEY UPDATE OF n SKIP LOCKED
     LOOP
@@ -345,7 +353,7 @@ BEGIN
             SELECT o.id, o.to_address, o.is_automated, o.purpose, o.segments
             FROM outbound_messages AS o
             WHERE o.tenant_id = owner AND o.phone_number_id = line.id AND o.state = 'queued'
-              AND o.due_at <= clock_timestamp()
+              AND o.due_at <= clock_timestamp() AND may_leave(line.status, o.purpose)
               AND coalesce(o.segments <= left_of_brand, true)
             ORDER BY o.due_at, o.id LIMIT greatest(room, 0)
             FOR UPDATE SKIP LOCKED

@@ -101,7 +101,7 @@ def _facts(conversation: Conversation, tenant: Tenant) -> Facts:
         lead_state=lead.state,
         lead_is_merged=lead.superseded_at is not None,
         paused_until=lead.paused_until,
-        number_is_active=line is not None and line.status == "active",
+        number_is_active=line is not None and line.carries("reply"),
         integration_is_on=line is not None and line.integration.enabled,
         last_inbound_at=conversation.last_inbound_at,
         zones=zones_of(lead.time_zone, lead.region, conversation.their_number),
