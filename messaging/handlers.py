@@ -11,7 +11,7 @@ from django.db import connection
 from django.utils import timezone
 
 from integrations.events import ContactOptedOut, MessageReceived, MessageStatus
-from integrations.processing import Source
+from integrations.work import Source, WorkSettled
 from leads.actions import (
     Choice,
     add_contact_point,
@@ -26,6 +26,7 @@ from leads.models import ContactPoint, Lead
 from leads.reading import Reading, read_text
 from leads.states import LeadState
 from messaging.actions import consent
+from messaging.actions.live import hint
 from messaging.models import Conversation
 from messaging.outcomes import apply_status
 from tenants.dispatch import emit, on
@@ -285,3 +286,12 @@ def honor_opt_out(event: ContactOptedOut, *, source: Source) -> None:
         source.note("opted in since")
         return
     source.note(f"opted out {event.address}")
+
+
+# --- what operators watch ---------------------------------------------------------------------
+
+
+@on(WorkSettled)
+def tell_webhook_pages(event: WorkSettled) -> None:
+    """Tell open pages that webhooks were settled: one hint for all of a transaction."""
+    hint("webhook")

@@ -37,6 +37,8 @@ DEFINERS = {
     "tenants_with_work",
     "tenants_with_sends",
     "tenants_with_wakes",
+    "tenants_with_letters",
+    "tenants_with_bulk_work",
     "health_counts",
     "ensure_partitions",
     "live_events_after",
@@ -332,6 +334,7 @@ def test_the_app_truncates_nothing_and_deletes_only_what_is_no_record():
     assert truncates == []
     assert deletes == {
         "drafts",
+        "dry_run_changes",
         "field_mappings",
         "labels",
         "lead_labels",
