@@ -2,7 +2,7 @@
 
 The run's row is the ledger: it says what is asked, how far it came, and whether somebody stopped
 it. Any drain process takes the next chunk; a process that dies loses at most that chunk's work.
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 

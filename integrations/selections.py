@@ -114,7 +114,7 @@ def select(kind: str, **filters: str) -> Selection:
     newest = 'max(key::text COLLATE "C")' if _CAST[kind] == "uuid" else "max(key)::text"
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT count(*), {newest} FROM"
+            f"SELECT count(*), {newest} FROM"  # noqa: S608
             f" (SELECT {key} AS key FROM {tables} LIMIT {MOST + 1}) AS some",
             values,
         )
@@ -129,7 +129,7 @@ def recount(selection: Selection) -> int:
     key, tables, values = _where(selection)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT count(*) FROM (SELECT {key} FROM {tables} LIMIT {MOST + 1}) AS some", values
+            f"SELECT count(*) FROM (SELECT {key} FROM {tables} LIMIT {MOST + 1}) AS some", values  # noqa: S608
         )
         return int(cursor.fetchone()[0])
 
@@ -143,7 +143,7 @@ def read_part(selection: Selection, *, after: str = "", most: int) -> list[tuple
         values = values | {"after": after}
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {key}::text, {seq} FROM {tables} ORDER BY {key} LIMIT %(most)s",
+            f"SELECT {key}::text, {seq} FROM {tables} ORDER BY {key} LIMIT %(most)s",  # noqa: S608
             values | {"most": most},
         )
         return [(text, number) for text, number in cursor.fetchall()]
