@@ -49,6 +49,10 @@ def withhold(work: list[Work]) -> list[Work]:
         for seq in _met_by(rule, [item.seq for item in work if item.seq not in met]):
             met[seq] = withheld_by(rule)
     if met:
+        # What a person released goes, whatever rule may meet it.
+        let_go = WorkEvent.objects.filter(work__in=list(met), what="release")
+        for seq in let_go.values_list("work", flat=True):
+            met.pop(seq, None)
         quarantine_rows(met)
     return [item for item in work if item.seq not in met]
 

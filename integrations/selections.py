@@ -115,7 +115,7 @@ def select(kind: str, **filters: str) -> Selection:
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT count(*), {newest} FROM"  # noqa: S608
-            f" (SELECT {key} AS key FROM {tables} LIMIT {MOST + 1}) AS some",
+            f" (SELECT {key} AS key FROM {tables} LIMIT {MOST + 1}) AS few",
             values,
         )
         count, last = cursor.fetchone()
@@ -129,7 +129,7 @@ def recount(selection: Selection) -> int:
     key, tables, values = _where(selection)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT count(*) FROM (SELECT {key} FROM {tables} LIMIT {MOST + 1}) AS some", values  # noqa: S608
+            f"SELECT count(*) FROM (SELECT {key} FROM {tables} LIMIT {MOST + 1}) AS few", values  # noqa: S608
         )
         return int(cursor.fetchone()[0])
 
