@@ -106,7 +106,9 @@ def test_neighbors_of_a_death_run_alone_and_are_done_in_order(committed_office):
 
     assert [state for state, _ in states(office)] == ["done"] * 6
     assert {strikes for _, strikes in states(office)} == {1}
-    order = rows("SELECT body FROM messages WHERE body IN ('before', 'poison', 'after') ORDER BY id")
+    order = rows(
+        "SELECT body FROM messages WHERE body IN ('before', 'poison', 'after') ORDER BY id"
+    )
     assert order == []  # no tenant, no rows
     with office.inside():
         lane = Message.objects.filter(body__in=["before", "poison", "after"]).order_by("id")

@@ -76,7 +76,9 @@ def letter(office):
 
 def kinds(office, seq):
     with office.inside():
-        return list(WorkEvent.objects.filter(work=seq).order_by("id").values_list("what", flat=True))
+        return list(
+            WorkEvent.objects.filter(work=seq).order_by("id").values_list("what", flat=True)
+        )
 
 
 def bodies(office):
@@ -116,7 +118,7 @@ def test_errors_of_one_cause_share_a_fingerprint():
     same = [
         fingerprint_of("KeyError", "no row 'a' with id lead_01ARZ3NDEKTSV4RRFFQ69G5FAV, 12 of 17"),
         fingerprint_of("KeyError", "no row 'b' with id lead_01ARZ3NDEKTSV4RRFFQ69G5FAX, 3 of 40"),
-        fingerprint_of("KeyError", "no row \"b\" with id  9, 3 of 40\nDETAIL:  Key (x)=(y)"),
+        fingerprint_of("KeyError", 'no row "b" with id  9, 3 of 40\nDETAIL:  Key (x)=(y)'),
     ]
     assert len(set(same)) == 1
     assert fingerprint_of("ValueError", "no row 'a' with id 9, 12 of 17") != same[0]
@@ -343,7 +345,9 @@ def kill(office, how_many, text="boom"):
         found = list(WebhookWork.objects.filter(state="ready"))
         WebhookWork.objects.filter(state="ready").update(state="dead", attempts=5, last_error=text)
         DeadLetter.objects.bulk_create(
-            DeadLetter(stage="webhook", ref=str(item.seq), fingerprint=text, error_class="E", error=text)
+            DeadLetter(
+                stage="webhook", ref=str(item.seq), fingerprint=text, error_class="E", error=text
+            )
             for item in found
         )
 
@@ -464,4 +468,3 @@ def test_a_chunk_that_fails_ends_the_run_as_failed_and_it_can_go_on(
 def test_the_numbers_of_the_rules():
     assert (bulk.AT_ONCE, bulk.CHUNK, MAX_RETRIES) == (500, 200, 6)
     assert failures.LETTER_BACKOFF == timedelta(minutes=5)
-
