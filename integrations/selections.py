@@ -129,8 +129,8 @@ def recount(selection: Selection) -> int:
     key, tables, values = _where(selection)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT count(*) FROM (SELECT {key} FROM {tables} LIMIT {MOST + 1}) AS few",
-            values,  # noqa: S608
+            f"SELECT count(*) FROM (SELECT {key} FROM {tables} LIMIT {MOST + 1}) AS few",  # noqa: S608
+            values,
         )
         return int(cursor.fetchone()[0])
 

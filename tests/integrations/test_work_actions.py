@@ -467,4 +467,4 @@ def test_a_chunk_that_fails_ends_the_run_as_failed_and_it_can_go_on(
 
 def test_the_numbers_of_the_rules():
     assert (bulk.AT_ONCE, bulk.CHUNK, MAX_RETRIES) == (500, 200, 6)
-    assert failures.LETTER_BACKOFF == timedelta(minutes=5)
+    assert timedelta(minutes=5) == failures.LETTER_BACKOFF
