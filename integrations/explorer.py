@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -238,10 +237,12 @@ def _filters(query: Query) -> tuple[list[str], dict[str, Any]]:
 
 def moment_of(correlation: str) -> tuple[datetime, datetime] | None:
     """Return the time around which a correlation id was made, which its events were received in."""
-    if not re.fullmatch(r"corr_[0-9A-HJKMNP-TV-Z]{26}", correlation):
+    try:
+        made = datetime.fromtimestamp((decode(correlation.removeprefix("corr_")) >> 80) / 1000, UTC)
+        around = made - timedelta(minutes=5), made + timedelta(hours=1)
+    except (ValueError, OverflowError, OSError):
         return None
-    made = datetime.fromtimestamp((decode(correlation[5:]) >> 80) / 1000, tz=UTC)
-    return made - timedelta(minutes=5), made + timedelta(hours=1)
+    return around if correlation.startswith("corr_") else None
 
 
 def known_types(since: datetime) -> list[tuple[str, str]]:

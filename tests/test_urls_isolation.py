@@ -6,11 +6,13 @@ import pytest
 from django.urls import NoReverseMatch, URLPattern, reverse
 from django.utils import timezone
 
+from integrations.models import QuarantineRule, WebhookEvent
 from leads.actions import Choice, add_contact_point, arm_timer
 from leads.models import ContactPoint, LeadEvent, Stage
 from messaging import urls as pages
 from messaging.actions.consent import opt_out
 from messaging.models import Conversation, Message, Notification, OutboundMessage
+from pipelines.models import DeadLetter, PipelineRun
 from tenants.ulids import new_id
 
 pytestmark = pytest.mark.django_db
@@ -89,7 +91,26 @@ def foreign(other_office):
             "event": LeadEvent.objects.first().pk,
             "actor": other_office.agent.pk,
             "note": Notification.objects.first().pk,
+            **repair_rows(),
         }
+
+
+def repair_rows():
+    """A webhook, a dead letter, a rule and a run of the running tenant, all with the canary."""
+    event = WebhookEvent.objects.order_by("id").first()
+    letter = DeadLetter.objects.create(
+        stage="sync", ref=CANARY, subject=CANARY, error=CANARY, fingerprint="f"
+    )
+    rule = QuarantineRule.objects.create(source=CANARY, reason=CANARY)
+    run = PipelineRun.objects.create(
+        pipeline_name="bulk_work", stats={"action": "retry", "total": 1, "done": 0, "skipped": 0}
+    )
+    return {
+        "event_id": event.pk,
+        "letter_id": letter.pk,
+        "rule_id": rule.pk,
+        "run_id": run.pk,
+    }
 
 
 @pytest.fixture
@@ -103,7 +124,16 @@ def own(office):
             "stage": "initial_message",
             "address": message.sender,
             "anything": message.pk,
+            **repair_rows(),
         }
+
+
+@pytest.fixture(autouse=True)
+def _may_repair(office):
+    """Who may replay sees every page: what is refused then is refused for what it names."""
+    with office.inside():
+        office.agent.role = "operator"
+        office.agent.save()
 
 
 def ask(client, method, address):
@@ -132,8 +162,12 @@ def test_every_page_is_walked():
         "address",
         "anything",
         "conv",
+        "event_id",
         "lead_id",
+        "letter_id",
         "message",
+        "rule_id",
+        "run_id",
         "stage",
     }
 
@@ -183,6 +217,10 @@ def test_ids_of_the_right_tenant_and_the_wrong_kind_are_404(office, own, login):
             "stage": "conv",
             "address": own["conv"],
             "anything": new_id("msg"),
+            "event_id": own["message"],
+            "letter_id": own["event_id"],
+            "rule_id": own["letter_id"],
+            "run_id": own["rule_id"],
         }
     for name in NAMES:
         for parameter in parameters_of(name):

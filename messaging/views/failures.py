@@ -85,8 +85,8 @@ def letter_groups() -> list[Group]:
         cursor.execute(
             "SELECT g.*, d.subject, d.error FROM ("
             "  SELECT stage, fingerprint, count(*) AS n,"
-            "         count(*) FILTER (WHERE status = 'retrying') AS busy, min(created_at) AS oldest,"
-            "         min(retry_after) AS retry_after,"
+            "         count(*) FILTER (WHERE status = 'retrying') AS busy,"
+            "         min(created_at) AS oldest, min(retry_after) AS retry_after,"
             "         max(id::text COLLATE \"C\") FILTER (WHERE status = 'open') AS newest,"
             '         max(id::text COLLATE "C") AS example'
             "  FROM (SELECT * FROM dead_letters WHERE tenant_id = %(owner)s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -53,6 +54,7 @@ TABS = {
     "raw": "Raw",
     "replays": "Replays",
 }
+_PHONE = re.compile(r"\+?(?:[-(). ]*\d){10,15}[-(). ]*", re.ASCII)
 #: Bytes of a body that a page shows; the rest is for the download.
 SHOWN = 64 * 1024
 
@@ -171,10 +173,9 @@ def _about(words: str) -> dict[str, str]:
         return {"correlation": words}
     if words.startswith("msg_") and (message := _message(words)) is not None:
         return {"contains": message.external_id or message.pk}
-    digits = sum(char.isdigit() for char in words)
-    if digits >= 10 and all(char.isdigit() or char in "+-(). " for char in words):
-        if number := read_address(words):
-            return {"their_number": number}
+    # Not every number is a phone number: an id may be all digits, too.
+    if _PHONE.fullmatch(words) and (number := read_address(words)):
+        return {"their_number": number}
     return {"contains": words}
 
 
