@@ -19,6 +19,7 @@ from integrations.work import WorkSettled
 from leads.actions import owner
 from tenants.actions import note
 from tenants.dispatch import emit
+from tenants.models import Actor
 
 #: How many numbers of work an audit entry names.
 NAMED = 50
@@ -102,7 +103,7 @@ def create_rule(rule: QuarantineRule, *, actor_id: str | None) -> QuarantineRule
         raise WorkRefused("Say what to withhold: a rule without a criterion would stop everything.")
     if set(rule.event_type + rule.sender + rule.contains) == {"*"} and not rule.source:
         raise WorkRefused("This rule would stop everything.")
-    rule.actor_id = actor_id
+    rule.actor = Actor(pk=actor_id) if actor_id else None
     rule.save(force_insert=True)
     note("quarantine_rule.made", actor_id=actor_id, subject=rule, reason=rule.reason)
     return rule

@@ -117,12 +117,12 @@ def _models() -> dict[str, type[models.Model]]:
 
 def _fields(table: str) -> dict[str, models.Field[Any, Any]]:
     model = _models().get(table)
-    return {field.column: field for field in model._meta.concrete_fields} if model else {}
+    return {str(field.column): field for field in model._meta.concrete_fields} if model else {}
 
 
 def _key(table: str) -> str:
     model = _models().get(table)
-    return model._meta.pk.column if model else ""
+    return str(model._meta.pk.column) if model else ""
 
 
 def _label(table: str) -> str:

@@ -72,7 +72,7 @@ def linked(text: str, slug: str) -> SafeString:
 def _link(name: str, slug: str) -> SafeString:
     prefix, _, rest = name.partition("_")
     return format_html(
-        '<a class="nowrap" href="{}" title="{}">{}_…{}</a>',
+        '<a class="ref" href="{}" title="{}">{}_…{}</a>',
         reverse("messaging:go", args=[slug, name]),
         name,
         prefix,

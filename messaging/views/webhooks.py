@@ -130,10 +130,10 @@ def _refused(asked: Asked, after: str) -> dict[str, Any]:
         .defer("endpoint__token", "endpoint__integration__secret")
         .order_by("-id")[: PAGE + 1]
     )
-    for sample in page:
-        sample.shown = bytes(sample.body)[:200].decode(errors="replace")
     return {
-        "samples": page[:PAGE],
+        "samples": [
+            (sample, bytes(sample.body)[:200].decode(errors="replace")) for sample in page[:PAGE]
+        ],
         "listing": Listing(after=page[PAGE - 1].pk if len(page) > PAGE else ""),
     }
 
