@@ -468,3 +468,11 @@ def test_a_chunk_that_fails_ends_the_run_as_failed_and_it_can_go_on(
 def test_the_numbers_of_the_rules():
     assert (bulk.AT_ONCE, bulk.CHUNK, MAX_RETRIES) == (500, 200, 6)
     assert timedelta(minutes=5) == failures.LETTER_BACKOFF
+
+
+def test_open_letters_are_counted_up_to_a_cap(office, other_office):
+    kill(office, 3)
+    kill(other_office, 1)
+    with office.inside():
+        discard_work(seqs(office)[:1], actor_id=None, reason="x")
+        assert (failures.open_letters(), failures.open_letters(1)) == (2, 1)
