@@ -169,7 +169,7 @@ def open_letters(most: int = 100) -> int:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM (SELECT stage FROM dead_letters WHERE tenant_id = %s"
-            " AND status IN ('open', 'retrying') LIMIT %s) AS few",
+            " AND status IN ('open', 'retrying') ORDER BY stage, fingerprint LIMIT %s) AS few",
             [owner(), most],
         )
         return int(cursor.fetchone()[0])

@@ -19,7 +19,7 @@ from tenants.ulids import to_text
 
 #: Most waiting events that are looked at.
 MOST = 10_000
-PART = 500
+PART = 2000
 
 
 @dataclass(frozen=True, kw_only=True)

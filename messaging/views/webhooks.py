@@ -223,7 +223,7 @@ def webhook(request: TenantRequest, slug: str, event_id: str) -> HttpResponse:
 
 def event_page(slug: str, event_id: str, tab: str) -> dict[str, Any]:
     """Return what the page of one event shows."""
-    event = found(WebhookEvent.objects.defer("body"), event_id)
+    event = found(WebhookEvent.objects.defer("body", "payload"), event_id)
     runs = list(WebhookWork.objects.filter(event=event.pk).order_by("-run_no"))
     newest = runs[0]
     context: dict[str, Any] = {
