@@ -22,6 +22,7 @@ from integrations.flights import FlightLog, count_strikes
 from integrations.rules import withhold
 from integrations.work import Source as Source
 from integrations.work import Work, WorkSettled, claim, claim_one
+from integrations.work import parse_events as parse_events
 from leads.actions import lock_consents, owner
 from tenants.context import broken, is_passing, tenant_context
 from tenants.correlation import correlated
