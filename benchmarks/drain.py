@@ -104,7 +104,7 @@ def measure(*, loops: int, hot_share: float = 0.0, held: bool = False) -> float:
         counts = {
             "done": done.count(),
             "messages": Message.objects.count(),
-            "hints": LiveEvent.objects.count(),
+            "hints": LiveEvent.objects.exclude(kind="webhook").count(),
             "unread": sum(Notification.objects.values_list("count", flat=True)),
         }
     wanted = {"done": EVENTS, "messages": EVENTS, "hints": EVENTS, "unread": 3 * EVENTS}

@@ -7,92 +7,49 @@ nothing has to be rescued. Effects and "done" are one commit, so a webhook acts 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
-from datetime import datetime
-from uuid import UUID
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 
 import structlog
 from django.db import InterfaceError, OperationalError, connection, transaction
 from psycopg.errors import DeadlockDetected, SerializationFailure
 
-from integrations.endpoints import config_of
-from integrations.events import BadPayload, Event, MessageStatus
-from integrations.models import WorkEvent
-from integrations.providers import Provider, providers
+from integrations.failures import BACKOFF_S as BACKOFF_S
+from integrations.failures import MAX_ATTEMPTS as MAX_ATTEMPTS
+from integrations.failures import MAX_BACKOFF_S as MAX_BACKOFF_S
+from integrations.failures import close_letters, note_failure
+from integrations.flights import FlightLog, count_strikes
+from integrations.rules import withhold
+from integrations.work import Source as Source
+from integrations.work import Work, WorkSettled, claim, claim_one
+from integrations.work import parse_events as parse_events
 from leads.actions import lock_consents, owner
 from tenants.context import broken, is_passing, tenant_context
 from tenants.correlation import correlated
 from tenants.dispatch import emit
-from tenants.ulids import to_text, to_uuid
+from tenants.ulids import to_text
 
 #: Lanes per transaction, and events per lane: small slices, so that intake never waits long.
 LANES, DEPTH = 20, 5
-#: Tries before an event is a dead letter and its lane goes on.
-MAX_ATTEMPTS = 5
-#: Back-off after the nth failure: 2^n x 2 s, at most 10 minutes, x 0.5 to 1.5.
-BACKOFF_S, MAX_BACKOFF_S = 2.0, 600.0
 
 logger = structlog.get_logger(__name__)
 
 
-@dataclass(kw_only=True)
-class Source:
-    """Where an event came from, and what its handlers have to say about it."""
-
-    event_id: str  # wh_…
-    provider: str
-    integration_id: str
-    position: int  # in the order of receipts; a replay keeps that of its text
-    signature_state: str
-    attempt_token_hash: str | None
-    correlation_id: str
-    run_no: int
-    received_at: datetime
-    content_type: str = ""
-    notes: list[str] = field(default_factory=list)
-
-    def note(self, outcome: str) -> None:
-        """Say what became of it; operators read this beside the event."""
-        self.notes.append(outcome)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """One claimed piece of work with the event it is about."""
-
-    seq: int
-    lane: str
-    attempts: int
-    their_number: str | None
-    source: Source
-    events: Callable[[], list[Event]]
-
-
-_CLAIM = """
-    SELECT w.seq, w.lane, w.attempts, w.their_number, w.run_no, e.id, e.source, e.integration,
-           e.signature_state, e.attempt_token_hash, e.correlation_id, e.body, e.received_at,
-           e.headers ->> 'content-type' AS content_type,
-           CASE WHEN w.run_no = 1 THEN w.seq ELSE (
-               SELECT min(f.seq) FROM webhook_work AS f
-               WHERE f.tenant_id = %(owner)s AND f.event = w.event) END AS position
-    FROM claim_work(%(owner)s, %(start)s, %(lanes)s, %(depth)s) AS w
-    JOIN webhook_events AS e
-      ON e.tenant_id = %(owner)s AND e.id = w.event AND e.received_at = w.received_at
-    ORDER BY w.seq
-"""
-
-
-def drain_once(*, lanes: int = LANES, depth: int = DEPTH) -> int:
-    """Process one slice of one tenant with ready work; return how many events were finished.
+def drain_once(*, lanes: int = LANES, depth: int = DEPTH, flights: FlightLog | None = None) -> int:
+    """Process one slice of one tenant with ready work; return how many events were settled.
 
     0 means that nothing could be claimed right now, not that nothing is left.
+
+    Args:
+        lanes: most lanes of one transaction.
+        depth: most events of one lane.
+        flights: notes what is being done, so that dying over an event counts as a strike.
     """
     tenants = _tenants_with_work()
     random.shuffle(tenants)
     for tenant_id in tenants:
-        if finished := _drain_tenant(tenant_id, lanes, depth):
-            return finished
+        if settled := _Drain(tenant_id, lanes, depth, flights).step():
+            return settled
     return 0
 
 
@@ -102,162 +59,119 @@ def _tenants_with_work() -> list[str]:
         return [to_text("tenant", row[0]) for row in cursor.fetchall()]
 
 
-def _drain_tenant(tenant_id: str, lanes: int, depth: int) -> int:
-    try:
-        with tenant_context(tenant_id, durable=True):
-            work = _claim(lanes, depth)
-            return _process(work)
-    except (OperationalError, InterfaceError) as error:
-        if is_passing(error) and not isinstance(
-            error.__cause__, DeadlockDetected | SerializationFailure
-        ):
-            raise
-        logger.warning("a batch could not be done", tenant=tenant_id, error=str(error))
-    except Exception:  # whatever a handler raised: find out whose fault it is
-        logger.info("a batch failed; its lanes run one by one", tenant=tenant_id, exc_info=True)
-    return _drain_carefully(tenant_id, lanes, depth)
+class _Drain:
+    """One slice of one tenant."""
+
+    def __init__(self, tenant_id: str, lanes: int, depth: int, flights: FlightLog | None) -> None:
+        self.tenant_id = tenant_id
+        self.lanes = lanes
+        self.depth = depth
+        self.flights = flights
+
+    def step(self) -> int:
+        """Do a slice together; where that fails, find out whose fault it is."""
+        try:
+            settled, lone = self._together()
+        except (OperationalError, InterfaceError) as error:
+            if is_passing(error) and not isinstance(
+                error.__cause__, DeadlockDetected | SerializationFailure
+            ):
+                raise
+            logger.warning("a batch could not be done", tenant=self.tenant_id, error=str(error))
+            return self._carefully()
+        except Exception:  # whatever a handler raised
+            logger.info("a batch failed; its lanes run one by one", exc_info=True)
+            return self._carefully()
+        return settled + sum(self._alone(seq) for seq in lone)
+
+    def _together(self) -> tuple[int, list[int]]:
+        """Do many lanes in one transaction; return what was settled, and what must run alone."""
+        while True:
+            with tenant_context(self.tenant_id, durable=True):
+                work = claim(self.lanes, self.depth)
+                if self._counts_strikes(work):
+                    continue  # once that is committed
+                rest = withhold(work)
+                together, lone = _part(rest)
+                with self._flight(together):
+                    _process(together)
+                settled = len(work) - len(rest) + len(together)
+                _tell(settled)
+            return settled, lone
+
+    def _carefully(self) -> int:
+        """Do one lane a transaction, and one savepoint an event."""
+        settled = 0
+        for _ in range(self.lanes):
+            with tenant_context(self.tenant_id, durable=True):
+                work = claim(1, self.depth)
+                if not work:
+                    break
+                settled += self._lane(work)
+        return settled
+
+    def _alone(self, seq: int) -> int:
+        """Do one piece of work, over which a process died, and nothing else."""
+        with tenant_context(self.tenant_id, durable=True):
+            return self._lane(claim_one(seq))
+
+    def _lane(self, work: list[Work]) -> int:
+        if not work or self._counts_strikes(work):
+            return 0
+        rest = withhold(work)
+        together, lone = _part(rest)
+        if not together and lone:
+            together = rest[:1]
+        with self._flight(together):
+            settled = len(work) - len(rest) + _process_lane(together)
+        _tell(settled)
+        return settled
+
+    def _counts_strikes(self, work: list[Work]) -> bool:
+        if self.flights is None or not work:
+            return False
+        return count_strikes([item.seq for item in work])
+
+    def _flight(self, work: list[Work]) -> AbstractContextManager[None]:
+        if self.flights is None or not work:
+            return nullcontext()
+        return self.flights.flight([item.seq for item in work])
 
 
-def _claim(lanes: int, depth: int) -> list[Work]:
-    """Lock free lanes from a random place on, then from the start: drains meet different ones."""
-    # Lanes begin with our number, "+1202…": any spread over digits will do.
-    start = f"+1{random.randrange(2 * 10**9, 10**10)}" if random.random() < 0.5 else ""  # noqa: S311
-    work = _claim_from(start, lanes, depth)
-    if start and not work:
-        work = _claim_from("", lanes, depth)
-    return work
+def _part(work: Iterable[Work]) -> tuple[list[Work], list[int]]:
+    """Part what may be done together from what must be done alone; a lane waits behind the latter.
 
-
-def _claim_from(start: str, lanes: int, depth: int) -> list[Work]:
-    with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, {"owner": owner(), "start": start, "lanes": lanes, "depth": depth})
-        return [_work(*row) for row in cursor.fetchall()]
-
-
-def _work(  # noqa: PLR0913  (one per column)
-    seq: int,
-    lane: str,
-    attempts: int,
-    theirs: str | None,
-    run_no: int,
-    event: UUID,
-    provider: str,
-    integration: UUID,
-    signed: str,
-    token: str | None,
-    correlation: str,
-    body: bytes,
-    received_at: datetime,
-    content_type: str | None,
-    position: int,
-) -> Work:
-    """Make a claimed row, in the order of its columns, into work."""
-    source = Source(
-        event_id=to_text("wh", event),
-        provider=provider,
-        integration_id=to_text("intg", integration),
-        position=position,
-        signature_state=signed,
-        attempt_token_hash=token,
-        correlation_id=correlation,
-        run_no=run_no,
-        received_at=received_at,
-        content_type=content_type or "",
-    )
-    raw = bytes(body)
-    return Work(
-        seq=seq,
-        lane=lane,
-        attempts=attempts,
-        their_number=theirs,
-        source=source,
-        events=lambda: parse_events(source, raw),
-    )
-
-
-def parse_events(source: Source, body: bytes) -> list[Event]:
-    """Read the stored bytes again, as intake did.
-
-    Raises:
-        BadPayload: the provider's adapter cannot make sense of them.
+    A process died over the latter, or over one of its neighbors then.
     """
-    provider = provider_of(source)
-    parsed = provider.read(body, source.content_type)
-    if parsed.payload is None:
-        raise BadPayload(parsed.reason)
-    events = [
-        event if event.occurred_at else replace(event, occurred_at=source.received_at)
-        for event in provider.parse(parsed.payload)
-    ]
-    if source.signature_state == "token":
-        return [event for event in events if isinstance(event, MessageStatus)]
-    return events
+    together, lone, waiting = [], [], set()
+    for item in work:
+        if item.lane in waiting:
+            continue
+        if item.strikes:
+            waiting.add(item.lane)
+            lone.append(item.seq)
+        else:
+            together.append(item)
+    return together, lone
 
 
-def provider_of(source: Source) -> Provider:
-    """Return the provider of an event, configured as its integration is now."""
-    kind = providers[source.provider]
-    if not kind.is_configured:
-        return kind()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT i.settings, mappings_of(i.tenant_id, i.id) FROM integrations AS i"
-            " WHERE i.tenant_id = %s AND i.id = %s",
-            [owner(), to_uuid(source.integration_id)],
-        )
-        row = cursor.fetchone()
-    return kind(config_of(*row) if row else None)
-
-
-def _process(work: Iterable[Work]) -> int:
+def _process(work: list[Work]) -> None:
     """Do claimed work inside the open transaction; any exception fails all of it."""
-    work = list(work)
-    if not work:
-        return 0
     # Consent before leads, in one order: the lock order that keeps drains from deadlocking.
     lock_consents([item.their_number for item in work if item.their_number])
     for item in work:
-        _handle(item)
+        handle(item)
     _finish(work)
-    return len(work)
 
 
-def _handle(item: Work) -> None:
+def handle(item: Work) -> None:
+    """Hand the events of one piece of work to their handlers."""
     with correlated(item.source.correlation_id):
         events = item.events()
         for event in events:
             emit(event, source=item.source)
         if not events:
             item.source.note("unmapped")
-
-
-def _finish(work: list[Work]) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE webhook_work AS w SET state = 'done', processed_at = clock_timestamp(),"
-            " outcome = d.outcome, last_error = ''"
-            " FROM unnest(%s::bigint[], %s::text[]) AS d(seq, outcome)"
-            " WHERE w.tenant_id = %s AND w.seq = d.seq",
-            [
-                [item.seq for item in work],
-                ["; ".join(item.source.notes)[:200] for item in work],
-                owner(),
-            ],
-        )
-
-
-# --- the careful way: one lane a transaction, one savepoint an event --------------------------
-
-
-def _drain_carefully(tenant_id: str, lanes: int, depth: int) -> int:
-    finished = 0
-    for _ in range(lanes):
-        with tenant_context(tenant_id, durable=True):
-            work = _claim(1, depth)
-            if not work:
-                break
-            finished += _process_lane(work)
-    return finished
 
 
 def _process_lane(work: list[Work]) -> int:
@@ -267,39 +181,40 @@ def _process_lane(work: list[Work]) -> int:
         try:
             with transaction.atomic():
                 lock_consents([item.their_number] if item.their_number else [])
-                _handle(item)
+                handle(item)
                 if broken():
                     raise RuntimeError("a handler swallowed a database error")
         except Exception as error:  # whatever a handler raises is noted, never lost
             if is_passing(error):
                 raise  # it stays ready
-            _note_failure(item, error)
+            note_failure(
+                item.seq,
+                error,
+                attempts=item.attempts,
+                subject=f"{item.source.provider} {item.event_type}",
+                correlation=item.source.correlation_id,
+            )
             break
         _finish([item])
         finished += 1
     return finished
 
 
-def _note_failure(item: Work, error: Exception) -> None:
-    reason = f"{type(error).__name__}: {error}"[:2000]
-    attempts = item.attempts + 1
-    # Bytes that make no sense now will make none later.
-    dead = attempts >= MAX_ATTEMPTS or isinstance(error, BadPayload)
-    delay = min(BACKOFF_S * 2**attempts, MAX_BACKOFF_S) * random.uniform(0.5, 1.5)  # noqa: S311
-    logger.warning(
-        "an event failed", event_id=item.source.event_id, attempts=attempts, dead=dead, error=reason
-    )
+def _finish(work: list[Work]) -> None:
+    if not work:
+        return
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE webhook_work SET attempts = %s, last_error = %s, state = %s,"
-            " available_at = clock_timestamp() + make_interval(secs => %s)"
-            " WHERE tenant_id = %s AND seq = %s",
-            [attempts, reason, "dead" if dead else "ready", delay, owner(), item.seq],
+            "UPDATE webhook_work AS w SET state = 'done', processed_at = clock_timestamp(),"
+            " outcome = d.outcome, last_error = ''"
+            " FROM unnest(%s::bigint[], %s::text[]) AS d(seq, outcome)"
+            " WHERE w.tenant_id = %s AND w.seq = d.seq",
+            [[item.seq for item in work], [item.source.outcome for item in work], owner()],
         )
-    if dead:
-        WorkEvent.objects.create(
-            work=item.seq,
-            what="dead",
-            reason=reason,
-            correlation_id=item.source.correlation_id,
-        )
+    if failed_before := [item.seq for item in work if item.attempts]:
+        close_letters(failed_before)
+
+
+def _tell(settled: int) -> None:
+    if settled:
+        emit(WorkSettled(count=settled))

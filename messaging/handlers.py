@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from integrations.events import ContactOptedOut, MessageReceived, MessageStatus
 from integrations.known import Comparison
-from integrations.processing import Source
+from integrations.work import Source, WorkSettled
 from leads.actions import (
     Choice,
     add_contact_point,
@@ -27,6 +27,7 @@ from leads.models import ContactPoint, Lead
 from leads.reading import Reading, read_text
 from leads.states import LeadState
 from messaging.actions import consent
+from messaging.actions.live import hint
 from messaging.models import Conversation, Message
 from messaging.outcomes import apply_status
 from tenants.dispatch import emit, on
@@ -314,3 +315,12 @@ def know_texts(comparison: Comparison) -> None:
             is_known = rank is None or rank >= _RANK_OF_STATUS[item.is_status]
         if is_known:
             comparison.known.add(item.key)
+
+
+# --- what operators watch ---------------------------------------------------------------------
+
+
+@on(WorkSettled)
+def tell_webhook_pages(event: WorkSettled) -> None:
+    """Tell open pages that webhooks were settled: one hint for all of a transaction."""
+    hint("webhook")

@@ -257,6 +257,25 @@ class AuditEntry(TenantModel):
         return f"{self.action} {self.object_id}".strip()
 
 
+class DryRunChange(TenantModel):
+    """A row that a dry run would write. Never committed: it is rolled back with what it shows.
+
+    Triggers write it, on every table of a tenant, while ``app.dry_run`` is on.
+    """
+
+    id = UlidField(prefix="dry", primary_key=True)
+    table_name = models.CharField(max_length=63)
+    operation = models.CharField(max_length=6)
+    before = models.JSONField(null=True)
+    after = models.JSONField(null=True)
+
+    class Meta:
+        db_table = "dry_run_changes"
+
+    def __str__(self) -> str:
+        return f"{self.operation} {self.table_name}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Membership:
     """A tenant a person may enter."""

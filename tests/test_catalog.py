@@ -37,6 +37,8 @@ DEFINERS = {
     "tenants_with_work",
     "tenants_with_sends",
     "tenants_with_wakes",
+    "tenants_with_letters",
+    "tenants_with_bulk_work",
     "health_counts",
     "ensure_partitions",
     "live_events_after",
@@ -333,6 +335,7 @@ def test_the_app_truncates_nothing_and_deletes_only_what_is_no_record():
     assert truncates == []
     assert deletes == {
         "drafts",
+        "dry_run_changes",
         "field_mappings",
         "labels",
         "lead_labels",
@@ -375,3 +378,19 @@ def test_the_app_may_not_change_the_machine():
             "INSERT INTO lead_transitions (from_state, to_state, version)"
             " VALUES ('new', 'closed', 1)"
         )
+
+
+def test_every_tenant_table_is_watched_by_dry_runs():
+    """A dry run that misses a table would call a replay harmless that is not."""
+    watched = {
+        name
+        for (name,) in rows(
+            "SELECT c.relname FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid"
+            " WHERE t.tgname = 'zz_dry_run' AND t.tgenabled = 'O' AND t.tgparentid = 0"
+        )
+    }
+
+    assert {name for (name,) in rows(TENANT_TABLES)} - watched == {
+        "dry_run_changes",
+        "work_flights",
+    }

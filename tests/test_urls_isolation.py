@@ -6,13 +6,15 @@ import pytest
 from django.urls import NoReverseMatch, URLPattern, reverse
 from django.utils import timezone
 
+from integrations.models import QuarantineRule, WebhookEvent
 from leads.actions import Choice, add_contact_point, arm_timer
 from leads.models import ContactPoint, LeadEvent, Stage
 from messaging import urls as pages
 from messaging.actions.consent import opt_out
 from messaging.actions.sending import send_reply
 from messaging.models import Conversation, Message, Notification, OutboundMessage
-from tenants.ulids import new_id
+from pipelines.models import DeadLetter, PipelineRun
+from tenants.ulids import new_id, new_uuid
 from tests.messaging.pages import person
 
 pytestmark = pytest.mark.django_db
@@ -94,9 +96,29 @@ def foreign(other_office):
             "event": LeadEvent.objects.first().pk,
             "actor": other_office.agent.pk,
             "note": Notification.objects.first().pk,
+            "host": new_uuid(),
+            **repair_rows(),
             "integration": other_office.integration.pk,
             "endpoint": other_office.endpoint.pk,
         }
+
+
+def repair_rows():
+    """A webhook, a dead letter, a rule and a run of the running tenant, all with the canary."""
+    event = WebhookEvent.objects.order_by("id").first()
+    letter = DeadLetter.objects.create(
+        stage="sync", ref=CANARY, subject=CANARY, error=CANARY, fingerprint="f"
+    )
+    rule = QuarantineRule.objects.create(source=CANARY, reason=CANARY)
+    run = PipelineRun.objects.create(
+        pipeline_name="bulk_work", stats={"action": "retry", "total": 1, "done": 0, "skipped": 0}
+    )
+    return {
+        "event_id": event.pk,
+        "letter_id": letter.pk,
+        "rule_id": rule.pk,
+        "run_id": run.pk,
+    }
 
 
 @pytest.fixture
@@ -112,6 +134,8 @@ def own(office):
             "anything": message.pk,
             "phone_number": office.number.pk,
             "outbound": new_id("obm"),
+            "host": new_uuid(),
+            **repair_rows(),
             "integration": office.integration.pk,
             "endpoint": office.endpoint.pk,
         }
@@ -143,12 +167,17 @@ def test_every_page_is_walked():
         "address",
         "anything",
         "conv",
+        "event_id",
         "endpoint",
+        "host",
         "integration",
         "lead_id",
+        "letter_id",
         "message",
         "outbound",
         "phone_number",
+        "rule_id",
+        "run_id",
         "stage",
     }
 
@@ -200,6 +229,10 @@ def test_ids_of_the_right_tenant_and_the_wrong_kind_are_404(office, own):
             "anything": new_id("msg"),
             "phone_number": own["conv"],
             "outbound": own["conv"],
+            "event_id": own["message"],
+            "letter_id": own["event_id"],
+            "rule_id": own["letter_id"],
+            "run_id": own["rule_id"],
             "integration": own["endpoint"],
             "endpoint": own["integration"],
         }

@@ -147,6 +147,7 @@ class LiveEvent(models.Model):
         "status": "Status",
         "conv": "Conversation",
         "bell": "Bell",
+        "webhook": "Webhook",
     }
 
     seq = models.BigAutoField(primary_key=True)
@@ -163,7 +164,7 @@ class LiveEvent(models.Model):
         db_table = "live_events"
         constraints = [
             models.CheckConstraint(
-                condition=Q(kind__in=["inbound", "outbound", "status", "conv", "bell"]),
+                condition=Q(kind__in=["inbound", "outbound", "status", "conv", "bell", "webhook"]),
                 name="live_events_kind_is_known",
             ),
             TenantIsolation(name="live_events_isolation"),

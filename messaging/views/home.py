@@ -117,7 +117,7 @@ def go(request: TenantRequest, slug: str, anything: str) -> HttpResponse:
                 message = Message.objects.select_related("conversation").get(pk=anything)
                 return _to_conversation(slug, message.conversation)
             case "wh":
-                return redirect("admin:integrations_webhookevent_change", anything)
+                return redirect("messaging:webhook", slug, anything)
     except (Conversation.DoesNotExist, Message.DoesNotExist, ValidationError, ValueError) as error:
         raise Http404 from error
     raise Http404

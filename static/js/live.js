@@ -2,7 +2,7 @@
    (BroadcastChannel). Hints carry ids only: pages react to the events it dispatches on body.
 
    lo:hint            every hint once, at once; detail = {id, k, s, c, old}
-   lo:stage-<key>, lo:conv-<id>, lo:bell
+   lo:stage-<key>, lo:conv-<id>, lo:bell, lo:webhooks
                       coalesced: the first at once, the rest of a burst as one 400 ms later
    lo:state           detail = live | retrying | off; also in body's data-live-state */
 (() => {
@@ -61,6 +61,7 @@
     fire("lo:hint", { id, ...hint, old: id <= start });
     if (hint.k === "reset") { reload(); return; }
     if (hint.k === "bell" || hint.k === "inbound") emit("lo:bell");
+    if (hint.k === "webhook") { emit("lo:webhooks"); return; }
     if (hint.s && hint.k !== "bell") emit(`lo:stage-${hint.s}`);
     if (hint.c && hint.k !== "bell") emit(`lo:conv-${hint.c}`);
   };

@@ -116,7 +116,8 @@ def test_after_five_tries_an_event_is_dead_and_its_lane_goes_on(office, explodes
     assert explodes.count("in_boom") >= MAX_ATTEMPTS
     with office.inside():
         dead = WebhookWork.objects.get(state="dead")
-        note = WorkEvent.objects.get()
+        note = WorkEvent.objects.get(what="dead")
+        assert WorkEvent.objects.filter(what="failed").count() == MAX_ATTEMPTS - 1
         assert (dead.attempts, note.what, note.work) == (MAX_ATTEMPTS, "dead", dead.seq)
         assert note.reason == "RuntimeError: boom it says"
         assert note.correlation_id == WebhookEvent.objects.get(pk=dead.event).correlation_id

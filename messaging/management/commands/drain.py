@@ -12,6 +12,9 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import InterfaceError, OperationalError, connection
 
 from config.pg.bootcheck import refuse_unsafe_role
+from integrations.bulk import work_on_selections
+from integrations.failures import retry_due
+from integrations.flights import FlightLog
 from integrations.processing import drain_once
 from messaging.actions.live import wake
 from messaging.sender import SendLoop
@@ -61,17 +64,22 @@ class Command(BaseCommand):
 
 
 def _loops(only: str | None, sender: SendLoop) -> dict[str, tuple[Callable[[], int], float]]:
+    flights = FlightLog()
     loops: dict[str, tuple[Callable[[], int], float]] = {
-        "events": (_events, IDLE_S),
+        "events": (lambda: _events(flights), IDLE_S),
         "sends": (sender.step, IDLE_S),
-        "timers": (lambda: fire_due() + wake_snoozed(), TIMERS_IDLE_S),
+        "timers": (_timers, TIMERS_IDLE_S),
         "watch": (_watch, LOOK_EVERY_S),
     }
     return {only: loops[only]} if only else loops
 
 
-def _events() -> int:
-    finished = drain_once()
+def _timers() -> int:
+    return fire_due() + wake_snoozed() + retry_due() + work_on_selections()
+
+
+def _events(flights: FlightLog) -> int:
+    finished = drain_once(flights=flights)
     if finished:
         wake()
     return finished

@@ -36,7 +36,9 @@ class Command(migrate.Command):
             if options["owner_policies"]:
                 self._cover()
             self._refuse_blind_owner()
-            return super().execute(*args, **options)
+            said = super().execute(*args, **options)
+            self._watch()
+            return said
 
     def migration_progress_callback(
         self, action: str, migration: Migration | None = None, fake: bool = False
@@ -52,6 +54,13 @@ class Command(migrate.Command):
                 shown = ", ".join(tables[:5]) + (" …" if len(tables) > 5 else "")
                 owner = cursor.fetchone()[0]
                 raise CommandError(BLIND.format(owner=owner, tables=shown))
+
+    def _watch(self) -> None:
+        """Put the triggers of dry runs on every table of a tenant that lacks them."""
+        with self.owned.cursor() as cursor:
+            cursor.execute("SELECT to_regprocedure('watch_dry_runs()') IS NOT NULL")
+            if cursor.fetchone()[0]:  # it comes with a migration, too
+                cursor.execute("SELECT watch_dry_runs()")
 
     def _cover(self) -> None:
         with self.owned.cursor() as cursor:
