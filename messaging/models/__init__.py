@@ -3,10 +3,21 @@
 from messaging.models.conversation import Conversation, DailySend, Message, PhoneNumber
 from messaging.models.inbox import Draft, LiveEvent, Notification, ReadCursor, StageMembership
 from messaging.models.outbound import OutboundMessage, SendAttempt, SendOutcome
+from messaging.models.registry import (
+    ConsentAck,
+    ConsentEffect,
+    ContactRule,
+    DossierExport,
+    SuppressionList,
+)
 
 __all__ = [
+    "ConsentAck",
+    "ConsentEffect",
+    "ContactRule",
     "Conversation",
     "DailySend",
+    "DossierExport",
     "Draft",
     "LiveEvent",
     "Message",
@@ -17,4 +28,5 @@ __all__ = [
     "SendAttempt",
     "SendOutcome",
     "StageMembership",
+    "SuppressionList",
 ]
