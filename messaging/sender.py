@@ -21,8 +21,8 @@ from integrations.models import Integration, WebhookEndpoint, hash_token
 from integrations.providers import Account, Carrier, HttpCall, OutboundText, SendResult, providers
 from integrations.transport import Answer, NoAnswer, NotWritten, call
 from leads.actions import lock_consents, owner
+from messaging.actions.facts import facts_for
 from messaging.actions.live import wake
-from messaging.actions.sending import facts_for
 from messaging.models import OutboundMessage, SendAttempt
 from messaging.outcomes import REPEATS_S, Outcome, conversation_of, record_outcome
 from messaging.verdict import decide
@@ -235,6 +235,7 @@ def _pass_gate(one: Claim) -> tuple[Carrier, HttpCall, str, str] | None:
             body=outbound.body,
             purpose=outbound.purpose,
             is_automated=outbound.is_automated,
+            outbound_id=outbound.pk,
         )
     )
     if verdict.outcome == "deny":

@@ -124,13 +124,13 @@ CALL patch_function('claim_sends', 'c.address = item.to_address',
 CALL patch_function('outbound_gate', 'c.address = NEW.to_address',
                     'c.address = consent_address(NEW.tenant_id, ''sms'', NEW.to_address)');
 CALL patch_function('outbound_gate', 'IF TG_OP = ''UPDATE'' THEN',
-                    'IF TG_OP = ''UPDATE'' AND NEW.to_address <> OLD.to_address AND'
+                    E'IF TG_OP = ''UPDATE'' AND NEW.to_address <> OLD.to_address AND'
                     ' redaction_covers(''outbound_messages'', to_jsonb(OLD), to_jsonb(NEW)) THEN'
-                    E'\n        RETURN NEW;\n    END IF;\n    IF TG_OP = ''UPDATE'' THEN');
+                    '\n        RETURN NEW;\n    END IF;\n    IF TG_OP = ''UPDATE'' THEN');
 CALL patch_function('work_guard', E'BEGIN\n',
                     E'BEGIN\n    IF NEW.their_number <> OLD.their_number AND'
                     ' redaction_covers(''webhook_work'', to_jsonb(OLD), to_jsonb(NEW)) THEN'
-                    E'\n        RETURN NEW;\n    END IF;\n');
+                    '\n        RETURN NEW;\n    END IF;\n');
 DROP PROCEDURE patch_function;
 
 -- Blank what append-only tables hold of an address that a redaction names. As the owner, for the
