@@ -328,6 +328,13 @@ def record_choice(choice: Choice) -> str | None:
     return None if event_id is None else to_text("cev", event_id)
 
 
+def consent_address(address: str, channel: str = "sms") -> str:
+    """Return the address under which the registry knows somebody: as given, or erased."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT consent_address(%s, %s, %s)", [owner(), channel, address])
+        return str(cursor.fetchone()[0])
+
+
 def base_consent_id(address: str, channel: str = "sms") -> str:
     """Return the ``cns_…`` of the base consent row of an address, made when missing."""
     with connection.cursor() as cursor:

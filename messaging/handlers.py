@@ -155,6 +155,7 @@ def _stop(event: MessageReceived, filed: Filed, source: Source) -> None:
                 reason=event.body[:500],
                 position=source.position,
                 webhook_event=source.event_id,
+                received_at=source.received_at,
             )
         )
     elif not consent.follow_opt_out(event.sender, consent_event_id=event_id):
@@ -174,6 +175,7 @@ def _start(event: MessageReceived, reading: Reading, filed: Filed, source: Sourc
             reason=event.body[:500],
             position=source.position,
             webhook_event=source.event_id,
+            received_at=source.received_at,
         )
     )
 
@@ -279,6 +281,7 @@ def honor_opt_out(event: ContactOptedOut, *, source: Source) -> None:
                 reason=event.reason,
                 position=source.position,
                 webhook_event=source.event_id,
+                received_at=source.received_at,
             )
         )
     elif not consent.follow_opt_out(event.address, consent_event_id=event_id):

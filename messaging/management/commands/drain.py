@@ -14,6 +14,7 @@ from django.db import InterfaceError, OperationalError, connection
 from config.pg.bootcheck import refuse_unsafe_role
 from integrations.processing import drain_once
 from messaging.actions.live import wake
+from messaging.consent_loop import ConsentLoop
 from messaging.sender import SendLoop
 from messaging.timers import fire_due, wake_snoozed
 
@@ -21,6 +22,8 @@ from messaging.timers import fire_due, wake_snoozed
 IDLE_S = 0.25
 #: Timers and snoozes have a grain of minutes.
 TIMERS_IDLE_S = 2.0
+#: Systems that must be told of an opt-out, and lists; opt-outs themselves never wait for this.
+CONSENT_IDLE_S = 1.0
 
 logger = structlog.get_logger(__name__)
 
@@ -30,7 +33,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--once", action="store_true", help="stop when nothing is ready")
-        parser.add_argument("--only", choices=["events", "sends", "timers"])
+        parser.add_argument("--only", choices=["events", "sends", "timers", "consent"])
 
     def handle(self, *args: Any, **options: Any) -> None:
         refuse_unsafe_role(connection)
@@ -63,6 +66,7 @@ def _loops(only: str | None, sender: SendLoop) -> dict[str, tuple[Callable[[], i
         "events": (_events, IDLE_S),
         "sends": (sender.step, IDLE_S),
         "timers": (lambda: fire_due() + wake_snoozed(), TIMERS_IDLE_S),
+        "consent": (ConsentLoop().step, CONSENT_IDLE_S),
     }
     return {only: loops[only]} if only else loops
 
