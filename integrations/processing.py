@@ -30,6 +30,8 @@ from tenants.ulids import to_text, to_uuid
 LANES, DEPTH = 20, 5
 #: Tries before an event is a dead letter and its lane goes on.
 MAX_ATTEMPTS = 5
+#: Content type of an event whose body was erased; SQL writes it.
+ERASED = "application/x-erased"
 #: Back-off after the nth failure: 2^n x 2 s, at most 10 minutes, x 0.5 to 1.5.
 BACKOFF_S, MAX_BACKOFF_S = 2.0, 600.0
 
@@ -176,11 +178,14 @@ def _work(  # noqa: PLR0913  (one per column)
 
 
 def parse_events(source: Source, body: bytes) -> list[Event]:
-    """Read the stored bytes again, as intake did.
+    """Read the stored bytes again, as intake did; of an erased event nothing is left to read.
 
     Raises:
         BadPayload: the provider's adapter cannot make sense of them.
     """
+    if source.content_type == ERASED:
+        source.note("erased")
+        return []
     provider = provider_of(source)
     parsed = provider.read(body, source.content_type)
     if parsed.payload is None:
@@ -227,7 +232,7 @@ def _handle(item: Work) -> None:
         events = item.events()
         for event in events:
             emit(event, source=item.source)
-        if not events:
+        if not events and not item.source.notes:
             item.source.note("unmapped")
 
 
