@@ -14,8 +14,7 @@ for number, line in enumerate(lines, 1):
     if line[:74] != b'{"hash":"%s"' % wanted.encode():
         sys.exit(f"Line {number} was changed.")
     head = chains[record.get("consent")] = wanted
-if rest or record.get("kind") != "end" or record["records"] != len(lines):
-    sys.exit("Something was cut off or added.")
-if sys.argv[2:] and sys.argv[2] != head:
-    sys.exit("This is not the file that was handed out.")
+whole = not rest and record.get("kind") == "end" and record["records"] == len(lines)
+if not whole or sys.argv[2:] not in ([], [head]):
+    sys.exit("Something was cut off or added, or this is not the file that was handed out.")
 sys.stdout.write(f"Unchanged. Head: {head}\n")

@@ -82,7 +82,8 @@ _SPEED = """
     )
     SELECT count(*), coalesce(percentile_cont(0.5) WITHIN GROUP (ORDER BY ms), 0),
            coalesce(percentile_cont(0.95) WITHIN GROUP (ORDER BY ms), 0), coalesce(max(ms), 0),
-           array(SELECT count(s.ms) FROM unnest(%(low)s::float8[], %(high)s::float8[]) AS b(low, high)
+           array(SELECT count(s.ms)
+                 FROM unnest(%(low)s::float8[], %(high)s::float8[]) AS b(low, high)
                  LEFT JOIN stops AS s ON s.ms >= b.low AND s.ms < b.high
                  GROUP BY b.low ORDER BY b.low)
     FROM stops

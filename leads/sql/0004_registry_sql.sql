@@ -30,12 +30,17 @@ END $$;
 -- column that holds an address. An erased address is its own digest. As the owner, who alone may
 -- read the key.
 CREATE FUNCTION address_digest(who text) RETURNS text
-    LANGUAGE sql STABLE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT CASE WHEN who LIKE 'erased:%' THEN who ELSE
-        'erased:' || left(encode(sha256(k.outer_pad || sha256(k.inner_pad
-                                 || convert_to(who, 'UTF8'))), 'hex'), 24) END
-    FROM public.erasure_keys AS k
-$$;
+    LANGUAGE plpgsql STABLE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    key record;
+BEGIN
+    IF who LIKE 'erased:%' THEN
+        RETURN who;
+    END IF;
+    SELECT inner_pad, outer_pad INTO STRICT key FROM public.erasure_keys;
+    RETURN 'erased:' || left(encode(sha256(key.outer_pad || sha256(
+        key.inner_pad || convert_to(who, 'UTF8'))), 'hex'), 24);
+END $$;
 REVOKE ALL ON FUNCTION address_digest(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION address_digest(text) TO fairlead_app;
 
