@@ -253,3 +253,14 @@ def _forget_rows(found: SuppressionList, *outcomes: str) -> None:
             "DELETE FROM suppression_rows WHERE list_id = %s AND outcome = ANY(%s)",
             [sql_id(found.pk), list(outcomes)],
         )
+
+
+def problems_of(found: SuppressionList, *, most: int | None = None) -> list[tuple[int, str, str]]:
+    """Return the rows that were not taken: line, value, why; the first *most* of them."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT line, coalesce(nullif(raw, ''), address), problem FROM suppression_rows"
+            " WHERE list_id = %s AND problem <> '' ORDER BY line LIMIT %s",
+            [sql_id(found.pk), most],
+        )
+        return cursor.fetchall()
