@@ -30,6 +30,9 @@ UNIQUE_WITHOUT_TENANT = {
 
 #: Functions that run as the owner. A new one is a decision: look at what it tells across tenants.
 DEFINERS = {
+    "address_digest",
+    "redact_history",
+    "tenants_with_consent_work",
     "tenants_of",
     "tenants_with_timers",
     "endpoint_by_token",
@@ -46,8 +49,11 @@ DEFINERS = {
 
 APPEND_ONLY = {
     "audit_log",
+    "consent_effects",
     "consent_events",
+    "dossier_exports",
     "lead_events",
+    "redactions",
     "send_attempts",
     "send_outcomes",
     "webhook_events",

@@ -10,7 +10,13 @@ from leads.actions import Choice, add_contact_point, arm_timer
 from leads.models import ContactPoint, LeadEvent, Stage
 from messaging import urls as pages
 from messaging.actions.consent import opt_out
-from messaging.models import Conversation, Message, Notification, OutboundMessage
+from messaging.models import (
+    Conversation,
+    Message,
+    Notification,
+    OutboundMessage,
+    SuppressionList,
+)
 from tenants.ulids import new_id
 
 pytestmark = pytest.mark.django_db
@@ -89,6 +95,7 @@ def foreign(other_office):
             "event": LeadEvent.objects.first().pk,
             "actor": other_office.agent.pk,
             "note": Notification.objects.first().pk,
+            "list_id": SuppressionList.objects.create(name=CANARY, source=CANARY, reason=CANARY).pk,
         }
 
 
@@ -103,6 +110,7 @@ def own(office):
             "stage": "initial_message",
             "address": message.sender,
             "anything": message.pk,
+            "list_id": SuppressionList.objects.create(name="own", source="own", reason="own").pk,
         }
 
 
@@ -133,6 +141,7 @@ def test_every_page_is_walked():
         "anything",
         "conv",
         "lead_id",
+        "list_id",
         "message",
         "stage",
     }
@@ -182,6 +191,7 @@ def test_ids_of_the_right_tenant_and_the_wrong_kind_are_404(office, own, login):
             "lead_id": own["conv"],
             "stage": "conv",
             "address": own["conv"],
+            "list_id": own["conv"],
             "anything": new_id("msg"),
         }
     for name in NAMES:

@@ -21,9 +21,7 @@ from messaging.models import ContactRule, Conversation, OutboundMessage
 from messaging.rules import Rule, limit, places_of, window
 from messaging.verdict import RULE_VERSION, Facts, decide, is_legal, zones_of
 from tenants.context import tenant_context
-from tenants.ulids import to_uuid
 from tests.carrier import send_due
-from tests.raw import rows
 
 SUNDAY, SATURDAY = 6, 5
 US = Rule("US", None, 8, 21, None)
