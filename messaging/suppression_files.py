@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from integrations.addresses import E164, normalize_address
 from integrations.events import BadPayload
@@ -76,7 +76,10 @@ def read_addresses(stream: BinaryIO, *, channel: str = "sms") -> tuple[Layout, I
     """
     read = _email if channel == "email" else _number
     encoding = _encoding_of(stream)
-    layout = _layout_of(stream, encoding, read)
+    try:
+        layout = _layout_of(stream, encoding, read)
+    except csv.Error as error:
+        raise UnreadableFile(f"The file is no table: {error}.") from error
     return layout, _rows(stream, layout, read)
 
 
@@ -139,7 +142,7 @@ def _layout_of(stream: BinaryIO, encoding: str, read: Callable[[str], str]) -> L
 def _rows(stream: BinaryIO, layout: Layout, read: Callable[[str], str]) -> Iterator[Row]:
     reader = csv.reader(_lines(stream, layout.encoding), delimiter=layout.separator)
     skip = layout.has_header
-    for cells in reader:
+    for cells in _cells(reader):
         if not any(cell.strip() for cell in cells):
             continue
         if skip:
@@ -147,6 +150,13 @@ def _rows(stream: BinaryIO, layout: Layout, read: Callable[[str], str]) -> Itera
             continue
         raw = cells[layout.column].strip() if layout.column < len(cells) else ""
         yield _row(reader.line_num, raw, read)
+
+
+def _cells(reader: Any) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise UnreadableFile(f"Line {reader.line_num}: {error}.") from error
 
 
 def _row(line: int, raw: str, read: Callable[[str], str]) -> Row:

@@ -355,6 +355,7 @@ DECLARE
     way text := list ->> 'channel';
     lines integer[];
     people text[];
+    erasures constant bigint := (SELECT count(*) FROM redactions AS d WHERE d.tenant_id = owner);
 BEGIN
     SELECT array_agg(line), array_agg(address) INTO lines, people
     FROM (SELECT line, address FROM suppression_rows
@@ -364,7 +365,7 @@ BEGIN
     IF taken = 0 THEN
         RETURN;
     END IF;
-    IF EXISTS (SELECT FROM redactions AS d WHERE d.tenant_id = owner) THEN
+    IF erasures > 0 THEN
         -- Who is known only by the hash is entered under it.
         SELECT array_agg(coalesce(c.address, p.person)) INTO people
         FROM (SELECT person, address_digest(person) AS digest FROM unnest(people) AS person) AS p
@@ -375,8 +376,7 @@ BEGIN
     SELECT owner, ulid_new(), way, person, '', 'unknown', 0, 0
     FROM unnest(people) AS person ORDER BY person
     ON CONFLICT (tenant_id, channel, address, scope) DO NOTHING;
-    IF EXISTS (SELECT FROM redactions AS d WHERE d.tenant_id = owner
-                 AND d.at > transaction_timestamp()) THEN
+    IF erasures <> (SELECT count(*) FROM redactions AS d WHERE d.tenant_id = owner) THEN
         RAISE EXCEPTION 'an address of the list was erased meanwhile' USING ERRCODE = '40001';
     END IF;
     PERFORM FROM consents
