@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ALL = ("intake", "drain", "bell", "start")
+ALL = ("intake", "drain", "bell", "start", "suppressions")
 
 
 def main(names: list[str]) -> int:

@@ -16,8 +16,8 @@ SPEED_DAYS, READER_DAYS = 30, 90
 #: Upper ends of the bars, in milliseconds, with their words; the last has none.
 BARS = ((10, "under 10 ms"), (100, "10 to 100 ms"), (1000, "0.1 to 1 s"), (10_000, "1 to 10 s"))
 LAST_BAR = "10 s and more"
-#: A text within this time before a person records a refusal is what the reader let pass.
-LET_PASS = timedelta(days=30)
+#: A text within these days before a person records a refusal is what the reader let pass.
+LET_PASS_DAYS = 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,7 @@ _READER = """
                  ON m.tenant_id = v.tenant_id AND m.conversation_id = v.id
                WHERE v.tenant_id = %(owner)s AND v.their_number = c.address
                  AND m.direction = 'in' AND m.reading NOT IN ('opt_out', 'hold', 'opt_in')
-                 AND m.created_at BETWEEN e.at - %(pass)s AND e.at))
+                 AND m.created_at BETWEEN e.at - make_interval(days => %(days)s) AND e.at))
     FROM consent_events AS e
     JOIN consents AS c ON c.tenant_id = e.tenant_id AND c.id = e.consent_id
     LEFT JOIN consent_events AS before
@@ -144,7 +144,7 @@ def reader() -> Reader:
     """Return what the decisions of the last three months say of the reader."""
     since = timezone.now() - timedelta(days=READER_DAYS)
     with connection.cursor() as cursor:
-        cursor.execute(_READER, {"owner": owner(), "since": since, "pass": LET_PASS})
+        cursor.execute(_READER, {"owner": owner(), "since": since, "days": LET_PASS_DAYS})
         confirmed, released, certain, missed = cursor.fetchone()
     return Reader(
         confirmed=confirmed, released=released, certain=certain, missed=missed, since=since

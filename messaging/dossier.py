@@ -201,7 +201,8 @@ def _add_evidence(entries: Iterable[Entry]) -> None:
 
 def file_lines(dossier: Dossier, *, tenant: str, by: str) -> tuple[list[bytes], str]:
     """Return the lines of the file, each with its newline, and its head."""
-    head, chains, lines = NOTHING, {}, []
+    head, lines = NOTHING, []
+    chains: dict[str | None, str] = {}
     records = list(_records(dossier, tenant=tenant, by=by))
     records.append({"kind": "end", "records": len(records) + 1})
     for record in records:
@@ -251,7 +252,8 @@ def _records(dossier: Dossier, *, tenant: str, by: str) -> Iterator[dict[str, An
 
 def head_of(data: bytes) -> str | None:
     """Return the head of a dossier file, None where it does not hold together."""
-    head, chains, record = NOTHING, {}, {}
+    head, record = NOTHING, {}
+    chains: dict[str | None, str] = {}
     *lines, rest = data.split(b"\n")
     for line in lines:
         try:

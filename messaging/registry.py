@@ -202,7 +202,7 @@ def export_rows(tenant_id: str, filters: Filters) -> Iterator[bytes]:
             safe_reason=PlainText(F("reason")),
         )
         query = rows.values_list(*EXPORT_COLUMNS.values()).query
-        sql = connection.ops.compose_sql(*query.sql_with_params())
+        sql = connection.ops.compose_sql(*query.sql_with_params())  # type: ignore[attr-defined]
         yield (",".join(EXPORT_COLUMNS) + "\r\n").encode()
         with (
             connection.cursor() as cursor,

@@ -19,6 +19,7 @@ from messaging.business_days import OPT_OUT_DAYS, add_business_days
 from messaging.models import ConsentAck
 from tenants.actions import note
 from tenants.models import Tenant
+from tenants.ulids import to_text
 
 #: Pauses after the nth try, in seconds: 30, 60, 120… and at most six hours.
 PAUSE_S, LONGEST_PAUSE_S = 30.0, 6 * 3600.0
@@ -71,7 +72,7 @@ def _teller_of(event: ConsentEvent) -> str | None:
             [owner(), sql_id(event.webhook_event)],
         )
         row = cursor.fetchone()
-    return Integration._meta.pk.to_python(row[0]) if row else None
+    return to_text("intg", row[0]) if row else None
 
 
 def sweep(*, days: int = 2) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from datetime import date, datetime, time, timedelta
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -69,7 +69,7 @@ def add(request: TenantRequest, slug: str) -> HttpResponse:
         if given is None or given.file is None or (given.size or 0) > MOST:
             raise ListRefused("Choose a file, of at most 50 MB.")
         made = suppressions.check_file(
-            given.file,
+            cast(BinaryIO, given.file),
             name=values.get("name", "") or given.name or "",
             source=values.get("source", ""),
             reason=values.get("reason", ""),
