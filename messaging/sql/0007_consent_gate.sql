@@ -323,10 +323,9 @@ DECLARE
 BEGIN
     UPDATE suppression_rows AS r
     SET outcome = 'duplicate', problem = 'the same as line ' || f.first
-    FROM (SELECT address, min(line) AS first FROM suppression_rows
-          WHERE list_id = list AND outcome = 'ready' GROUP BY address HAVING count(*) > 1) AS f
-    WHERE r.list_id = list AND r.outcome = 'ready' AND r.address = f.address
-      AND r.line > f.first;
+    FROM (SELECT line, min(line) OVER (PARTITION BY address) AS first FROM suppression_rows
+          WHERE list_id = list AND outcome = 'ready') AS f
+    WHERE r.list_id = list AND r.line = f.line AND f.line > f.first;
     UPDATE suppression_rows AS r SET is_known = true
     WHERE r.list_id = list AND r.outcome = 'ready' AND EXISTS (
         SELECT FROM consents AS c
