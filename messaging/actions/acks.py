@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, time, timedelta
+from typing import cast
 from zoneinfo import ZoneInfo
 
 from django.db import connection, transaction
@@ -64,12 +65,13 @@ _NEEDLESS = {"state": "not_applicable", "next_at": None, "last_error": "it told 
 
 
 def _teller_of(event: ConsentEvent) -> str | None:
-    if event.webhook_event is None:
+    evidence = cast(str | None, event.webhook_event)
+    if evidence is None:
         return None
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT integration FROM webhook_events WHERE tenant_id = %s AND id = %s LIMIT 1",
-            [owner(), sql_id(event.webhook_event)],
+            [owner(), sql_id(evidence)],
         )
         row = cursor.fetchone()
     return to_text("intg", row[0]) if row else None

@@ -36,10 +36,14 @@ class Migration(migrations.Migration):
                     'c.address = consent_address(NEW.tenant_id, ''sms'', NEW.to_address)',
                     'c.address = NEW.to_address');
                 CALL patch_function('outbound_gate',
-                    'redaction_covers(''outbound_messages'', to_jsonb(OLD), to_jsonb(NEW))',
-                    'false');
+                    E'IF TG_OP = ''UPDATE'' AND NEW.to_address <> OLD.to_address AND'
+                    ' redaction_covers(''outbound_messages'', to_jsonb(OLD), to_jsonb(NEW)) THEN'
+                    '\\n        RETURN NEW;\\n    END IF;\\n    IF TG_OP = ''UPDATE'' THEN',
+                    'IF TG_OP = ''UPDATE'' THEN');
                 CALL patch_function('work_guard',
-                    'redaction_covers(''webhook_work'', to_jsonb(OLD), to_jsonb(NEW))', 'false');
+                    E'BEGIN\\n    IF NEW.their_number <> OLD.their_number AND'
+                    ' redaction_covers(''webhook_work'', to_jsonb(OLD), to_jsonb(NEW)) THEN'
+                    '\\n        RETURN NEW;\\n    END IF;\\n', E'BEGIN\\n');
                 DROP PROCEDURE patch_function;
                 DROP FUNCTION consent_block(uuid, text, text, boolean, text[]);
                 DROP FUNCTION redaction_covers, redact_history, erase_address, seed_contact_rules, contact_rules_of,
