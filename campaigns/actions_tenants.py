@@ -6,6 +6,7 @@ from django.db import transaction
 
 from leads.models import Stage, Worker
 from leads.stages import STAGES, WORKERS
+from messaging.actions.rules import seed_contact_rules
 from messaging.models import StageMembership
 from tenants.context import tenant_context
 from tenants.models import Actor, AuditEntry, Tenant, User
@@ -18,7 +19,7 @@ class SlugTaken(Exception):
 
 @transaction.atomic
 def create_tenant(*, slug: str, name: str, time_zone: str = "America/New_York") -> Tenant:
-    """Make a tenant with its stages and workers.
+    """Make a tenant with its stages, workers and contact rules.
 
     Raises:
         SlugTaken: the slug belongs to another tenant.
@@ -31,6 +32,7 @@ def create_tenant(*, slug: str, name: str, time_zone: str = "America/New_York") 
     tenant.save(force_insert=True)
     with tenant_context(tenant.pk):
         seed_stages()
+        seed_contact_rules()
         AuditEntry.objects.create(
             action="tenant.created", object_kind="tenant", object_id=tenant.pk
         )

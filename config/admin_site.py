@@ -32,7 +32,19 @@ RECORDS = {
         "users",
         ["Lead", "ContactPoint", "LeadLabel", "Label", "LeadTimer", "LeadEvent", "CallItem"],
     ),
-    "Consent": ("shield-check", ["Consent", "ConsentEvent"]),
+    "Consent": (
+        "shield-check",
+        [
+            "Consent",
+            "ConsentEvent",
+            "ConsentEffect",
+            "ConsentAck",
+            "SuppressionList",
+            "ContactRule",
+            "DossierExport",
+            "Redaction",
+        ],
+    ),
     "Messages": (
         "message-square",
         [

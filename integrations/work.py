@@ -17,6 +17,9 @@ from integrations.providers import Provider, providers
 from leads.actions import owner
 from tenants.ulids import to_text, to_uuid
 
+#: Content type of an event whose body was erased; SQL writes it.
+ERASED = "application/x-erased"
+
 
 @dataclass(kw_only=True)
 class Source:
@@ -172,11 +175,14 @@ def _work(  # noqa: PLR0913  (one per column)
 
 
 def parse_events(source: Source, body: bytes) -> list[Event]:
-    """Read the stored bytes again, as intake did.
+    """Read the stored bytes again, as intake did; of an erased event nothing is left to read.
 
     Raises:
         BadPayload: the provider's adapter cannot make sense of them.
     """
+    if source.content_type == ERASED:
+        source.note("erased")
+        return []
     provider = provider_of(source)
     parsed = provider.read(body, source.content_type)
     if parsed.payload is None:

@@ -11,6 +11,7 @@ from django.db import connection, transaction
 
 from leads.events import LeadMoved
 from leads.models import ContactPoint, Label, Lead, LeadEvent, LeadLabel, LeadTimer
+from leads.reading import READER_VERSION
 from leads.states import LeadState, may_move
 from tenants.context import current_tenant_id
 from tenants.correlation import correlation_id
@@ -279,8 +280,8 @@ class Choice:
     """A person's recorded choice, with its evidence.
 
     ``kind`` is ``opt_out``, ``opt_in``, ``hold`` or ``release``; ``scope`` is empty for everything
-    or ``number:<our number>``; ``position`` is the place of its webhook in the order of receipts,
-    0 when a person records it.
+    or one of ``Consent``; ``position`` is the place of its webhook in the order of receipts, 0 when
+    a person records it; ``received_at`` is when the evidence came, if not in this transaction.
     """
 
     address: str
@@ -293,6 +294,7 @@ class Choice:
     position: int = 0
     webhook_event: str | None = None
     actor_id: str | None = None
+    received_at: datetime | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the argument of the SQL function ``consent_apply``."""
@@ -308,6 +310,8 @@ class Choice:
             "webhook_event": sql_id(self.webhook_event),
             "actor": sql_id(self.actor_id),
             "correlation_id": correlation_id(),
+            "rule": READER_VERSION if self.source == "texting" else "",
+            "received_at": self.received_at.isoformat() if self.received_at else None,
         }
 
 
@@ -324,6 +328,13 @@ def record_choice(choice: Choice) -> str | None:
     return None if event_id is None else to_text("cev", event_id)
 
 
+def consent_address(address: str, channel: str = "sms") -> str:
+    """Return the address under which the registry knows somebody: as given, or erased."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT consent_address(%s, %s, %s)", [owner(), channel, address])
+        return str(cursor.fetchone()[0])
+
+
 def base_consent_id(address: str, channel: str = "sms") -> str:
     """Return the ``cns_…`` of the base consent row of an address, made when missing."""
     with connection.cursor() as cursor:
@@ -334,28 +345,21 @@ def base_consent_id(address: str, channel: str = "sms") -> str:
 def lock_consents(addresses: list[str]) -> None:
     """Lock the base rows of these addresses, in one order, before any lead is locked.
 
-    Missing ones are made: who writes for the first time must be one at a time, too.
+    Missing ones are made: who writes for the first time must be one at a time, too. Of an erased
+    address the row is found by its hash.
     """
     wanted = sorted(set(addresses))
     if not wanted:
         return
     with connection.cursor() as cursor:
-        if _lock_bases(cursor, wanted) < len(wanted):
+        cursor.execute(
+            "SELECT FROM consents WHERE tenant_id = %s AND channel = 'sms' AND scope = ''"
+            " AND address = ANY(%s) ORDER BY id FOR NO KEY UPDATE",
+            [owner(), wanted],
+        )
+        if cursor.rowcount < len(wanted):
             cursor.execute(
-                "INSERT INTO consents"
-                " (tenant_id, id, channel, address, scope, state, rev, position)"
-                " SELECT %s, ulid_new(), 'sms', a, '', 'unknown', 0, 0"
-                " FROM unnest(%s::text[]) AS a ORDER BY a"
-                " ON CONFLICT (tenant_id, channel, address, scope) DO NOTHING",
-                [owner(), wanted],
+                "SELECT FROM consents WHERE tenant_id = %s AND id = ANY("
+                "   ARRAY(SELECT consent_bases(%s, 'sms', %s))) ORDER BY id FOR NO KEY UPDATE",
+                [owner(), owner(), wanted],
             )
-            _lock_bases(cursor, wanted)
-
-
-def _lock_bases(cursor: Any, addresses: list[str]) -> int:
-    cursor.execute(
-        "SELECT FROM consents WHERE tenant_id = %s AND channel = 'sms' AND scope = ''"
-        " AND address = ANY(%s) ORDER BY id FOR NO KEY UPDATE",
-        [owner(), addresses],
-    )
-    return int(cursor.rowcount)

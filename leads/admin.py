@@ -27,6 +27,7 @@ from leads.models import (
     LeadLabel,
     LeadTimer,
     LeadTransition,
+    Redaction,
     Stage,
     Worker,
 )
@@ -362,3 +363,12 @@ class ConsentEventAdmin(LogAdmin):
     list_filter = ["kind", AgeFilter]
     list_select_related = ["consent", "actor"]
     search_fields = ["source", "keyword"]
+
+
+@admin.register(Redaction)
+class RedactionAdmin(LogAdmin):
+    label = "Erased addresses"
+    hint = "Who erased what, and why."
+    list_display = ["digest", "reason", "actor", "at"]
+    list_filter = [AgeFilter]
+    list_select_related = ["actor"]

@@ -15,6 +15,9 @@ from typing import Literal
 from leads import answers, wording
 from leads.captures import find_emails, find_mobile, normalize_email, without
 
+#: Of the rules below and of the words in ``leads.wording``; kept with every choice they settle.
+READER_VERSION = "2026-11-1"
+
 Kind = Literal[
     "opt_out",
     "hold",

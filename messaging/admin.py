@@ -14,6 +14,7 @@ from unfold.widgets import UnfoldAdminSelectWidget
 from integrations.addresses import normalize_address
 from integrations.events import BadPayload
 from leads.admin import StageFilter, stage_choices
+from messaging import admin_registry  # noqa: F401  (registers its tables)
 from messaging.models import (
     Brand,
     BrandDay,

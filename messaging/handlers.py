@@ -157,6 +157,7 @@ def _stop(event: MessageReceived, filed: Filed, source: Source) -> None:
                 reason=event.body[:500],
                 position=source.position,
                 webhook_event=source.event_id,
+                received_at=source.received_at,
             )
         )
     elif not consent.follow_opt_out(event.sender, consent_event_id=event_id):
@@ -176,6 +177,7 @@ def _start(event: MessageReceived, reading: Reading, filed: Filed, source: Sourc
             reason=event.body[:500],
             position=source.position,
             webhook_event=source.event_id,
+            received_at=source.received_at,
         )
     )
 
@@ -281,6 +283,7 @@ def honor_opt_out(event: ContactOptedOut, *, source: Source) -> None:
                 reason=event.reason,
                 position=source.position,
                 webhook_event=source.event_id,
+                received_at=source.received_at,
             )
         )
     elif not consent.follow_opt_out(event.address, consent_event_id=event_id):

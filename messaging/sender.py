@@ -18,9 +18,9 @@ from integrations.pauses import sends_paused, words
 from integrations.providers import Carrier, HttpCall, SendResult
 from integrations.transport import Answer, NoAnswer, NotWritten, call
 from leads.actions import lock_consents, owner
+from messaging.actions.facts import facts_for
 from messaging.actions.live import wake
 from messaging.actions.numbers import tend
-from messaging.actions.sending import facts_for
 from messaging.attempts import Claim, account_of, attempt_token, carrier_of, text_of
 from messaging.lookups import claim_looks, look
 from messaging.models import OutboundMessage, SendAttempt
@@ -267,6 +267,7 @@ def _pass_gate(one: Claim) -> tuple[Carrier, HttpCall, str, str] | None:
             body=outbound.body,
             purpose=outbound.purpose,
             is_automated=outbound.is_automated,
+            outbound_id=outbound.pk,
         )
     )
     if verdict.outcome == "deny":

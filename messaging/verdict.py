@@ -9,8 +9,10 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from leads.zones import candidate_zones
+from messaging.rules import Rule, limit, window
 
-RULE_VERSION = "2026-11-1"
+#: Of the code below; a verdict adds the version of the tenant's table of rules.
+RULE_VERSION = "2026-11-2"
 #: A person's answer within this time of a text from the lead may go at any hour.
 REPLY_WINDOW = timedelta(hours=24)
 #: Where no zone of the recipient is known: hours, in the tenant's zone, that lie within 8 to 21
@@ -30,10 +32,15 @@ REASONS = {
     "number_inactive": "This number of ours is not active.",
     "integration_off": "The integration of this number is switched off or does not send.",
     "quiet_hours": "It is too early or too late where the recipient is.",
+    "too_many": "This person has had as many texts in 24 hours as the rules allow.",
     "too_long": "The text is too long.",
     "empty": "The text is empty.",
 }
-HOLDING = {"quiet_hours"}
+HOLDING = {"quiet_hours", "too_many"}
+DAY = timedelta(hours=24)
+QUARTER = timedelta(minutes=15)
+#: How far ahead a legal moment is looked for: over a weekend without a single one.
+HORIZON = timedelta(days=4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +60,11 @@ class Facts:
     last_inbound_at: datetime | None = None
     zones: frozenset[str] = frozenset()
     tenant_zone: str = "America/New_York"
-    legal_hours: tuple[int, int] = (8, 21)
+    legal_hours: tuple[int, int] = (8, 21)  # of the tenant; rules only narrow them
+    fallback_hours: tuple[int, int] = FALLBACK_HOURS
+    rules: tuple[Rule, ...] = ()  # of every jurisdiction the recipient may be in
+    rules_version: int = 0
+    texted_at: tuple[datetime, ...] = ()  # earlier texts of the last 24 hours, oldest first
     segments: int = 1
     max_segments: int = 6
 
@@ -67,6 +78,7 @@ class Verdict:
     hold_until: datetime | None = None
     rule_version: str = RULE_VERSION
     zones: tuple[str, ...] = field(default=())
+    jurisdictions: tuple[str, ...] = field(default=())
 
     @property
     def words(self) -> str:
@@ -82,14 +94,18 @@ class Verdict:
 
 def decide(facts: Facts) -> Verdict:
     """Judge one text. Pure: the same facts give the same verdict, in composer and sender."""
-    reasons = [reason for reason, speaks in _reasons(facts) if speaks]
-    zones = tuple(sorted(facts.zones))
-    if any(reason not in HOLDING for reason in reasons):
-        return Verdict(outcome="deny", reasons=tuple(reasons), zones=zones)
+    reasons = tuple(reason for reason, speaks in _reasons(facts) if speaks)
+    outcome: Outcome = "allow"
     if reasons:
-        until = next_legal(facts.at, facts)
-        return Verdict(outcome="hold", reasons=tuple(reasons), hold_until=until, zones=zones)
-    return Verdict(outcome="allow", zones=zones)
+        outcome = "hold" if HOLDING.issuperset(reasons) else "deny"
+    return Verdict(
+        outcome=outcome,
+        reasons=reasons,
+        hold_until=_hold_until(facts) if outcome == "hold" else None,
+        rule_version=f"{RULE_VERSION}.{facts.rules_version}",
+        zones=tuple(sorted(facts.zones)),
+        jurisdictions=tuple(sorted({rule.jurisdiction for rule in facts.rules})),
+    )
 
 
 def _reasons(facts: Facts) -> Iterable[tuple[str, bool]]:
@@ -112,6 +128,7 @@ def _reasons(facts: Facts) -> Iterable[tuple[str, bool]]:
     yield "empty", facts.segments == 0
     yield "too_long", facts.segments > facts.max_segments
     yield "quiet_hours", not _any_hour(facts) and not is_legal(facts.at, facts)
+    yield "too_many", not _any_hour(facts) and _room_at(facts) > facts.at
 
 
 def _any_hour(facts: Facts) -> bool:
@@ -122,21 +139,42 @@ def _any_hour(facts: Facts) -> bool:
     return recent and not facts.is_automated
 
 
+def _room_at(facts: Facts) -> datetime:
+    """Return when the number of texts in 24 hours leaves room for this one."""
+    most = limit(facts.rules)
+    if most is None or len(facts.texted_at) < most:
+        return facts.at
+    return facts.texted_at[-most] + DAY
+
+
+def _hold_until(facts: Facts) -> datetime:
+    room = _room_at(facts)
+    if room > facts.at and is_legal(room, facts):
+        return room
+    return next_legal(max(room, facts.at), facts)
+
+
 def is_legal(at: datetime, facts: Facts) -> bool:
-    """Tell whether *at* lies within the legal hours of every zone the recipient may be in."""
-    if not facts.zones:
-        hours = at.astimezone(ZoneInfo(facts.tenant_zone))
-        return FALLBACK_HOURS[0] <= hours.hour < FALLBACK_HOURS[1]
-    start, end = facts.legal_hours
-    return all(start <= at.astimezone(ZoneInfo(zone)).hour < end for zone in facts.zones)
+    """Tell whether *at* lies within every window, in every zone the recipient may be in.
+
+    Where no zone is known, within the tenant's fallback hours on the tenant's clock.
+    """
+    if facts.zones:
+        return all(_open(at, zone, facts.legal_hours, facts.rules) for zone in facts.zones)
+    return _open(at, facts.tenant_zone, facts.fallback_hours, facts.rules)
+
+
+def _open(at: datetime, zone: str, hours: tuple[int, int], rules: tuple[Rule, ...]) -> bool:
+    local = at.astimezone(ZoneInfo(zone))
+    start, end = window(rules, local.weekday())
+    return max(start, hours[0]) <= local.hour < min(end, hours[1])
 
 
 def next_legal(at: datetime, facts: Facts) -> datetime:
-    """Return the first moment from *at* on that is legal, to the quarter of an hour."""
-    quarter = timedelta(minutes=15)
+    """Return the first moment after *at* that is legal, to the quarter of an hour."""
     moment = at.replace(minute=at.minute // 15 * 15, second=0, microsecond=0)
-    for _ in range(4 * 24 * 4):
-        moment += quarter
+    for _ in range(HORIZON // QUARTER):
+        moment += QUARTER
         if is_legal(moment, facts):
             return moment
     return at + timedelta(days=1)  # zones so far apart that no hour suits all: a person decides

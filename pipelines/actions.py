@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from pipelines.models import PipelineRun
 from tenants.context import tenant_context
-from tenants.correlation import correlated
+from tenants.correlation import correlated, correlation_id
 
 #: What a run says that was still running when the next of its kind began.
 ABANDONED = "The process ended before the run did"
@@ -46,3 +46,17 @@ def record_run(
 def _end(tenant_id: str, run: PipelineRun, **result: Any) -> None:
     with tenant_context(tenant_id, durable=True):
         PipelineRun.objects.filter(pk=run.pk, status="running").update(finished_at=Now(), **result)
+
+
+def begin_run(pipeline: str, *, trigger: str) -> PipelineRun:
+    """Begin a run whose work goes on over many transactions; ``end_run`` ends it."""
+    return PipelineRun.objects.create(
+        pipeline_name=pipeline, trigger_type=trigger, correlation_id=correlation_id()
+    )
+
+
+def end_run(run_id: str, *, status: str, stats: dict[str, Any], error: str = "") -> None:
+    """End a run in the running transaction: ``completed``, ``failed`` or ``cancelled``."""
+    PipelineRun.objects.filter(pk=run_id, status="running").update(
+        status=status, stats=stats, error=error, finished_at=Now()
+    )

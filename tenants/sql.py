@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from django.db.migrations import RunSQL
@@ -21,5 +22,7 @@ def run_sql_file(migration: str, *, reverse_sql: str) -> RunSQL:
 def function_in(sql_file: Path, name: str) -> str:
     """Return the ``CREATE FUNCTION`` of *name* in a SQL file, for a reverse that gives it back."""
     text = sql_file.read_text(encoding="utf-8")
-    start = text.index(f"CREATE FUNCTION {name}(")
-    return text[start : text.index("$$;", start) + 3]
+    made = re.search(rf"^CREATE (?:OR REPLACE )?FUNCTION {name}\(", text, re.MULTILINE)
+    if made is None:
+        raise LookupError(f"{sql_file.name} makes no function {name}")
+    return text[made.start() : text.index("$$;", made.end()) + 3]

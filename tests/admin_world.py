@@ -28,17 +28,23 @@ from integrations.models import (
 )
 from integrations.providers import Delivery
 from leads.actions import Choice, add_contact_point, arm_timer, put_label, record_choice
+from leads.models import ConsentEvent, Redaction
+from messaging.actions.consent import opt_out
 from messaging.actions.sending import send_reply
 from messaging.models import (
     Brand,
     BrandDay,
+    ConsentAck,
+    ConsentEffect,
     Conversation,
     DailySend,
+    DossierExport,
     Draft,
     ReadCursor,
     SendAttempt,
     SendOutcome,
     StageMembership,
+    SuppressionList,
 )
 from pipelines.models import DeadLetter, Incident, PipelineRun
 from tenants.actions import note
@@ -145,6 +151,7 @@ def fill(office, word):
         )
         fill_other_systems(office, lead, word)
         note("test.done", actor_id=office.agent.pk, reason=word)
+        _fill_registry(office, word)
         found = {model: _row(model, office) for model in tables()}
     missing = [model.__name__ for model, row in found.items() if row is None]
     assert not missing, missing
@@ -172,6 +179,24 @@ def fill_other_systems(office, lead, word):
             "SELECT flight_begin(%s, gen_random_uuid(), ARRAY[1::bigint])",
             [to_uuid(office.tenant.pk)],
         )
+
+
+def _fill_registry(office, word):
+    """An opt-out, what it stopped, who was told of it, its dossier, a list, and an erasure."""
+    event = opt_out(Choice(address="+13125550179", kind="opt_out", reason=word))
+    consent_event = ConsentEvent.objects.get(pk=event)
+    ConsentEffect.objects.create(
+        consent_event=consent_event, kind="lead_suppressed", subject=f"lead_{word}"
+    )
+    ConsentAck.objects.create(
+        consent_event=consent_event,
+        integration=office.integration,
+        due_at=timezone.now(),
+        last_error=word,
+    )
+    DossierExport.objects.create(address="+13125550179", head="0" * 64, records=1)
+    SuppressionList.objects.create(name=word, source=word, reason=word)
+    Redaction.objects.create(digest=f"erased:{word.lower()}", reason=word)
 
 
 def _row(model, office):

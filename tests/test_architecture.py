@@ -17,6 +17,8 @@ from django.db.migrations.loader import MigrationLoader
 
 from integrations.providers import providers
 from leads.actions import record_event
+from leads.models import Redaction
+from messaging.actions.dossiers import export_dossier
 from messaging.actions.sending import send_reply
 from messaging.models import SendAttempt
 from messaging.outcomes import Outcome, record_outcome
@@ -24,7 +26,7 @@ from messaging.sender import claim
 from tenants.models import AuditEntry, ChildModel, TenantModel
 from tenants.sql import run_sql_file
 from tenants.ulids import to_uuid
-from tests.conftest import drain
+from tests.conftest import THEIRS, drain
 from tests.raw import connected
 from tests.test_catalog import APPEND_ONLY
 
@@ -57,6 +59,9 @@ def lived_in(committed_office):
     """An office where something happened in every append-only table."""
     office = committed_office
     office.receive("STOP")
+    with office.inside():
+        export_dossier(THEIRS, tenant=office.tenant, actor=office.agent)
+        Redaction.objects.create(digest="erased:0", reason="test")
     office.post(b"{", headers={})
     outbound = queue(office)
     claim(office.tenant.pk, most=5)

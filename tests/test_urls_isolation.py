@@ -12,7 +12,13 @@ from leads.models import ContactPoint, LeadEvent, Stage
 from messaging import urls as pages
 from messaging.actions.consent import opt_out
 from messaging.actions.sending import send_reply
-from messaging.models import Conversation, Message, Notification, OutboundMessage
+from messaging.models import (
+    Conversation,
+    Message,
+    Notification,
+    OutboundMessage,
+    SuppressionList,
+)
 from pipelines.models import DeadLetter, PipelineRun
 from tenants.ulids import new_id, new_uuid
 from tests.messaging.pages import person
@@ -100,6 +106,7 @@ def foreign(other_office):
             **repair_rows(),
             "integration": other_office.integration.pk,
             "endpoint": other_office.endpoint.pk,
+            "list_id": SuppressionList.objects.create(name=CANARY, source=CANARY, reason=CANARY).pk,
         }
 
 
@@ -138,6 +145,7 @@ def own(office):
             **repair_rows(),
             "integration": office.integration.pk,
             "endpoint": office.endpoint.pk,
+            "list_id": SuppressionList.objects.create(name="own", source="own", reason="own").pk,
         }
 
 
@@ -173,6 +181,7 @@ def test_every_page_is_walked():
         "integration",
         "lead_id",
         "letter_id",
+        "list_id",
         "message",
         "outbound",
         "phone_number",
@@ -226,6 +235,7 @@ def test_ids_of_the_right_tenant_and_the_wrong_kind_are_404(office, own):
             "lead_id": own["conv"],
             "stage": "conv",
             "address": own["conv"],
+            "list_id": own["conv"],
             "anything": new_id("msg"),
             "phone_number": own["conv"],
             "outbound": own["conv"],

@@ -1,6 +1,6 @@
 """Leads, their contact points, history, timers and consent."""
 
-from leads.models.consent import Consent, ConsentEvent
+from leads.models.consent import Consent, ConsentEvent, Redaction
 from leads.models.lead import (
     ContactPoint,
     Label,
@@ -22,6 +22,7 @@ __all__ = [
     "LeadLabel",
     "LeadTimer",
     "LeadTransition",
+    "Redaction",
     "Stage",
     "Worker",
 ]

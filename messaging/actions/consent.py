@@ -10,6 +10,7 @@ from integrations.actions import next_position
 from leads.actions import (
     Choice,
     cancel_timers,
+    consent_address,
     lock_consents,
     move_lead,
     owner,
@@ -20,6 +21,8 @@ from leads.actions import (
 from leads.events import AddressSuppressed
 from leads.models import Consent, ConsentEvent, Lead
 from leads.states import LeadState
+from messaging.actions.acks import plan_acks
+from messaging.actions.effects import note_effects
 from messaging.actions.live import hint
 from messaging.actions.sending import SendRefused, Text, queue_message
 from messaging.models import Conversation
@@ -41,16 +44,20 @@ def opt_out(choice: Choice) -> str | None:
     if not choice.position:
         choice = replace(choice, position=next_position())
     event_id = record_choice(choice)
-    if event_id is not None and not choice.scope:
+    if event_id is not None and _is_about_texts(choice):
         silence(choice.address, cause=event_id, actor_id=choice.actor_id)
     return event_id
+
+
+def _is_about_texts(choice: Choice) -> bool:
+    """Tell whether a choice is about all texts: one about calls or e-mail leaves them alone."""
+    return choice.channel == "sms" and not choice.scope
 
 
 def follow_opt_out(address: str, *, consent_event_id: str) -> bool:
     """Silence an address whose opt-out intake recorded, unless a newer opt-in lifted it since."""
     lock_consents([address])
-    opted_out = Consent.objects.filter(channel="sms", address=address, scope="", state="opted_out")
-    if not opted_out.exists():
+    if not _is_in(address, "opted_out"):
         return False
     silence(address, cause=consent_event_id)
     return True
@@ -71,7 +78,7 @@ def opt_in(choice: Choice) -> str | None:
     if event_id is None:
         return None
     lifted = ConsentEvent.objects.get(pk=event_id).state == "opted_in"
-    if lifted and not choice.scope:
+    if lifted and _is_about_texts(choice):
         for lead_id in _leads_of(choice.address):
             state = Lead.objects.values_list("state", flat=True).get(pk=lead_id)
             if state == LeadState.SUPPRESSED:
@@ -95,11 +102,15 @@ def release_hold(address: str, *, actor_id: str, reason: str = "") -> None:
         ChoiceRefused: the number is not on hold.
     """
     lock_consents([address])
-    held = Consent.objects.filter(channel="sms", address=address, scope="", state="held")
-    if not held.exists():
+    if not _is_in(address, "held"):
         raise ChoiceRefused("This number is not on hold.")
     record_choice(Choice(address=address, kind="release", actor_id=actor_id, reason=reason))
     _tell_pages(address)
+
+
+def _is_in(address: str, state: str) -> bool:
+    base = Consent.objects.filter(channel="sms", address=consent_address(address), scope="")
+    return base.filter(state=state).exists()
 
 
 @transaction.atomic
@@ -119,10 +130,13 @@ def silence(address: str, *, cause: str, actor_id: str | None = None) -> list[st
     """Stop everything planned for an address that has opted out; return the leads it concerns.
 
     In one transaction: leads are suppressed, timers and queued texts cancelled, conversations
-    done, and the apps above told. The caller has written the consent.
+    done, and the apps above told. The caller has written the consent. What was stopped is kept
+    with the choice, and connected systems are to be told of it.
     """
     lock_consents([address])
     lead_ids = _leads_of(address)
+    note_effects(cause, address=address, lead_ids=lead_ids)
+    plan_acks(cause)
     for lead_id in lead_ids:
         state = Lead.objects.select_for_update(no_key=True).values_list("state", flat=True)
         if state.get(pk=lead_id) != LeadState.SUPPRESSED:
@@ -245,7 +259,7 @@ def find_consent_event(address: str, webhook_event_id: str, kind: str) -> str | 
             " JOIN consents AS c ON c.tenant_id = e.tenant_id AND c.id = e.consent_id"
             " WHERE e.tenant_id = %s AND c.channel = 'sms' AND c.address = %s"
             "   AND e.webhook_event = %s AND e.kind = %s",
-            [owner(), address, sql_id(webhook_event_id), kind],
+            [owner(), consent_address(address), sql_id(webhook_event_id), kind],
         )
         row = cursor.fetchone()
     return to_text("cev", row[0]) if row else None

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Q
 
-from integrations.models import Integration
-from integrations.providers import Carrier, providers
 from leads.actions import base_consent_id, lock_consents, owner, sql_id
 from leads.models import ContactPoint, Lead, Stage
+from messaging.actions.facts import facts_for
 from messaging.actions.live import hint
 from messaging.models import (
     Conversation,
@@ -22,12 +20,9 @@ from messaging.models import (
     PhoneNumber,
 )
 from messaging.segments import count
-from messaging.verdict import Facts, Verdict, decide, zones_of
+from messaging.verdict import Verdict, decide
 from tenants.correlation import correlation_id
 from tenants.models import Actor
-
-#: Segments a text may have unless the tenant's settings say otherwise (``max_segments``).
-MAX_SEGMENTS = 6
 
 
 class SendRefused(Exception):
@@ -87,54 +82,6 @@ def verdict_for(
 ) -> Verdict:
     """Judge a text in a conversation, as the composer shows it and the sender asks again."""
     return decide(facts_for(conversation, body=body, purpose=purpose, is_automated=is_automated))
-
-
-def facts_for(conversation: Conversation, *, body: str, purpose: str, is_automated: bool) -> Facts:
-    """Read everything a verdict depends on: one query beside the conversation's relations."""
-    lead, line, tenant = conversation.lead, conversation.phone_number, conversation.tenant
-    at, block, wrong = _now_and_consent(conversation, is_automated)
-    segments = count(body)
-    return Facts(
-        at=at,
-        purpose=purpose,
-        is_automated=is_automated,
-        consent_block=block,
-        is_wrong_number=wrong,
-        lead_state=lead.state,
-        lead_is_merged=lead.superseded_at is not None,
-        paused_until=lead.paused_until,
-        number_is_active=line is not None and line.carries(purpose),
-        integration_is_on=line is not None and _sends(line.integration),
-        last_inbound_at=conversation.last_inbound_at,
-        zones=zones_of(lead.time_zone, lead.region, conversation.their_number),
-        tenant_zone=tenant.time_zone,
-        legal_hours=(tenant.legal_start, tenant.legal_end),
-        segments=segments.segments if body.strip() else 0,
-        max_segments=int(tenant.settings.get("max_segments", MAX_SEGMENTS)),
-    )
-
-
-def _sends(integration: Integration) -> bool:
-    return integration.enabled and issubclass(providers[integration.provider], Carrier)
-
-
-def _now_and_consent(
-    conversation: Conversation, is_automated: bool
-) -> tuple[datetime, str | None, bool]:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT clock_timestamp(), consent_block(%(t)s, %(theirs)s, %(ours)s, %(auto)s),"
-            " EXISTS (SELECT FROM contact_points WHERE tenant_id = %(t)s AND lead_id = %(lead)s"
-            "         AND normalized = %(theirs)s AND wrong_number_at IS NOT NULL)",
-            {
-                "t": owner(),
-                "theirs": conversation.their_number,
-                "ours": conversation.our_number,
-                "auto": is_automated,
-                "lead": sql_id(conversation.lead_id),
-            },
-        )
-        return cursor.fetchone()
 
 
 @transaction.atomic(savepoint=False)

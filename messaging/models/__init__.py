@@ -11,12 +11,23 @@ from messaging.models.conversation import (
 )
 from messaging.models.inbox import Draft, LiveEvent, Notification, ReadCursor, StageMembership
 from messaging.models.outbound import OutboundMessage, SendAttempt, SendOutcome
+from messaging.models.registry import (
+    ConsentAck,
+    ConsentEffect,
+    ContactRule,
+    DossierExport,
+    SuppressionList,
+)
 
 __all__ = [
     "Brand",
     "BrandDay",
+    "ConsentAck",
+    "ConsentEffect",
+    "ContactRule",
     "Conversation",
     "DailySend",
+    "DossierExport",
     "Draft",
     "LiveEvent",
     "Message",
@@ -28,4 +39,5 @@ __all__ = [
     "SendAttempt",
     "SendOutcome",
     "StageMembership",
+    "SuppressionList",
 ]

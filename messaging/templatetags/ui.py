@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
 
 from django import template
@@ -12,7 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from leads.states import LeadState
-from messaging.models import Conversation, Message
+from messaging.models import ConsentEffect, Conversation, Message
 
 register = template.Library()
 
@@ -151,6 +152,41 @@ SOURCES = {"texting": "By text", "carrier": "Told by the carrier", "manual": "By
 def how(source: str | None) -> str:
     """Say how a choice of consent came in."""
     return SOURCES.get(source or "", (source or "").capitalize())
+
+
+#: Beginning of a narrow scope → words before the rest of it.
+SCOPES = {
+    "number": "texts from",
+    "brand": "brand",
+    "campaign": "campaign",
+    "list": "on a suppression list",
+}
+
+
+@register.filter
+def scope_words(scope: str) -> str:
+    """Say what a narrow choice of consent is about."""
+    kind, _, rest = scope.partition(":")
+    return SCOPES[kind] if kind == "list" else f"{SCOPES.get(kind, kind)} {phone(rest)}".strip()
+
+
+@register.filter
+def milliseconds(number: float) -> str:
+    """Say a length of time that is given in milliseconds: ``3.2 ms``, ``1.4 s``, ``2 min``."""
+    if number < 1000:
+        return f"{number:.1f} ms" if number < 100 else f"{number:.0f} ms"
+    return f"{number / 1000:.1f} s" if number < 60_000 else span(number / 1000)
+
+
+@register.filter
+def positive(number: int) -> int:
+    return abs(number)
+
+
+@register.filter
+def tally(effects: Iterable[ConsentEffect]) -> list[tuple[str, int]]:
+    """Count what a choice stopped, by kind."""
+    return list(Counter(effect.get_kind_display() for effect in effects).items())
 
 
 @register.filter

@@ -11,7 +11,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from leads.models import Lead
+from messaging.actions.facts import hours_of, rule_facts
 from messaging.models import Conversation
+from messaging.rules import Rule, places_of
 from messaging.templatetags.ui import absolute, clock, how, phone
 from messaging.verdict import Facts, Verdict, decide, zones_of
 from messaging.views.shell import Bell
@@ -76,19 +78,15 @@ def gate_of(conversation: Conversation, *, may_reply: bool, bell: Bell, tenant: 
 
 def first_text_at(lead: Lead, address: str, tenant: Tenant) -> str:
     """Say when a first text to *address* would go: empty for now, else a clock."""
-    zones = zones_of(lead.time_zone, lead.region, address)
-    return _send_at(
-        decide(
-            Facts(
-                at=timezone.now(),
-                purpose="first_text",
-                is_automated=False,
-                zones=zones,
-                tenant_zone=tenant.time_zone,
-                legal_hours=(tenant.legal_start, tenant.legal_end),
-            )
-        )
+    facts = Facts(
+        at=timezone.now(),
+        purpose="first_text",
+        is_automated=False,
+        zones=zones_of(lead.time_zone, lead.region, address),
+        **rule_facts(places_of(lead.region, address)),
+        **hours_of(tenant),
     )
+    return _send_at(decide(facts))
 
 
 def _facts(conversation: Conversation, tenant: Tenant) -> Facts:
@@ -105,8 +103,12 @@ def _facts(conversation: Conversation, tenant: Tenant) -> Facts:
         integration_is_on=line is not None and line.integration.enabled,
         last_inbound_at=conversation.last_inbound_at,
         zones=zones_of(lead.time_zone, lead.region, conversation.their_number),
-        tenant_zone=tenant.time_zone,
-        legal_hours=(tenant.legal_start, tenant.legal_end),
+        rules=tuple(
+            Rule(*rule)
+            for rule in getattr(conversation, "contact_rules", [])
+            if rule[0] in places_of(lead.region, conversation.their_number)
+        ),
+        **hours_of(tenant),
     )
 
 
@@ -121,8 +123,9 @@ def _send_at(verdict: Verdict) -> str:
 
 
 def _blocks(consent: dict[str, Any], conversation: Conversation) -> bool:
-    scopes = ("", f"number:{conversation.our_number}")
-    return consent["state"] == "opted_out" and consent["scope"] in scopes
+    scope = consent["scope"]
+    is_meant = scope in ("", f"number:{conversation.our_number}") or scope.startswith("list:")
+    return consent["state"] == "opted_out" and is_meant
 
 
 def _is_wrong(conversation: Conversation) -> bool:

@@ -9,17 +9,17 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import CharField, F, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import Cast, JSONObject
+from django.db.models import CharField, F, Func, JSONField, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Cast, JSONObject, Now
 from django.urls import reverse
 from django.utils import timezone
 
 from leads.models import Consent, ConsentEvent, ContactPoint, LeadEvent, LeadLabel, LeadTimer
 from leads.states import LeadState, next_states
 from messaging import inbox, thread
+from messaging.actions.facts import MAX_SEGMENTS
 from messaging.actions.inbox import live_claim
-from messaging.actions.sending import MAX_SEGMENTS
-from messaging.models import Conversation, Draft
+from messaging.models import ContactRule, Conversation, Draft
 from messaging.templatetags.ui import clock, phone
 from messaging.views.gate import Gate, gate_of
 from messaging.views.shell import Bell
@@ -92,6 +92,7 @@ def conversations_for_pane(actor: Actor) -> QuerySet[Conversation]:
         .annotate(
             draft=Subquery(Draft.objects.filter(**mine).values("body")[:1]),
             consent=_consents(OuterRef("their_number"), OuterRef("our_number")),
+            contact_rules=_contact_rules(),
             **about_lead("lead"),
         )
     )
@@ -130,14 +131,27 @@ def about_lead(ref: str) -> dict[str, Any]:
     }
 
 
+def _contact_rules() -> ArraySubquery:
+    """The tenant's rules, as ``messaging.rules.Rule`` takes them."""
+    rules = ContactRule.objects.filter(tenant=OuterRef("tenant"), is_active=True)
+    columns = ("jurisdiction", "weekday", "start", "end", "max_per_24h")
+    return ArraySubquery(
+        rules.order_by("jurisdiction", "weekday").values(
+            json=Func(*columns, function="jsonb_build_array", output_field=JSONField())
+        )
+    )
+
+
 def _consents(address: OuterRef, our_number: OuterRef) -> ArraySubquery:
     """The recorded choices for a number, of everything and of texts from ours."""
     newest = ConsentEvent.objects.filter(tenant=OuterRef("tenant"), consent=OuterRef("pk"))
     newest = newest.order_by("-rev")[:1]
     rows = Consent.objects.filter(
-        Q(scope="") | Q(scope__startswith="number:"),
+        Q(scope="")
+        | Q(scope__startswith="number:")
+        | Q(Q(expires_at=None) | Q(expires_at__gt=Now()), scope__startswith="list:"),
         tenant=OuterRef("tenant"),
-        address=address,
+        address__in=[address, Func(address, function="address_digest")],
         channel="sms",
     ).exclude(state="unknown")
     return ArraySubquery(

@@ -16,6 +16,7 @@ from leads.models import Consent, ConsentEvent, Lead, LeadEvent, LeadTimer
 from messaging.actions.consent import opt_out
 from messaging.actions.sending import SendRefused
 from messaging.models import (
+    ContactRule,
     Conversation,
     Message,
     OutboundMessage,
@@ -509,6 +510,7 @@ def test_quiet_hours_hold_a_first_text_until_morning(desk, carrier, queue):
             (0, 1) if 5 <= timezone.now().hour < 12 else (6, 7)
         )
         Lead.objects.update(time_zone="UTC")
+        ContactRule.objects.update(start=0, end=24)
         if desk.tenant.legal_start <= timezone.now().hour < desk.tenant.legal_end:
             pytest.skip("the clock is in the hour of the test")
         desk.tenant.save()

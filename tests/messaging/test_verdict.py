@@ -179,7 +179,7 @@ def test_each_reason_denies_and_has_words(reason):
 
 
 def test_every_reason_is_tested():
-    assert set(DENIALS) | {"quiet_hours"} == set(REASONS)
+    assert set(DENIALS) | {"quiet_hours", "too_many"} == set(REASONS)
 
 
 @settings(max_examples=200, deadline=None)

@@ -17,6 +17,7 @@ from integrations.failures import retry_due
 from integrations.flights import FlightLog
 from integrations.processing import drain_once
 from messaging.actions.live import wake
+from messaging.consent_loop import ConsentLoop
 from messaging.sender import SendLoop
 from messaging.timers import fire_due, wake_snoozed
 from pipelines.incidents import LOOK_EVERY_S, watch
@@ -26,6 +27,8 @@ from tenants.models import Tenant
 IDLE_S = 0.25
 #: Timers and snoozes have a grain of minutes.
 TIMERS_IDLE_S = 2.0
+#: Systems that must be told of an opt-out, and lists; opt-outs themselves never wait for this.
+CONSENT_IDLE_S = 1.0
 
 logger = structlog.get_logger(__name__)
 
@@ -35,7 +38,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--once", action="store_true", help="stop when nothing is ready")
-        parser.add_argument("--only", choices=["events", "sends", "timers", "watch"])
+        parser.add_argument("--only", choices=["events", "sends", "timers", "consent", "watch"])
 
     def handle(self, *args: Any, **options: Any) -> None:
         refuse_unsafe_role(connection)
@@ -69,6 +72,7 @@ def _loops(only: str | None, sender: SendLoop) -> dict[str, tuple[Callable[[], i
         "events": (lambda: _events(flights), IDLE_S),
         "sends": (sender.step, IDLE_S),
         "timers": (_timers, TIMERS_IDLE_S),
+        "consent": (ConsentLoop().step, CONSENT_IDLE_S),
         "watch": (_watch, LOOK_EVERY_S),
     }
     return {only: loops[only]} if only else loops
