@@ -24,6 +24,7 @@ from leads.actions import lock_consents, owner
 from tenants.context import broken, is_passing, tenant_context
 from tenants.correlation import correlated
 from tenants.dispatch import emit
+from tenants.faultpoints import hit
 from tenants.ulids import to_text, to_uuid
 
 #: Lanes per transaction, and events per lane: small slices, so that intake never waits long.
@@ -92,6 +93,7 @@ def drain_once(*, lanes: int = LANES, depth: int = DEPTH) -> int:
     random.shuffle(tenants)
     for tenant_id in tenants:
         if finished := _drain_tenant(tenant_id, lanes, depth):
+            hit("drain.after_commit")
             return finished
     return 0
 
@@ -214,6 +216,7 @@ def _process(work: Iterable[Work]) -> int:
     work = list(work)
     if not work:
         return 0
+    hit("drain.after_claim")
     # Consent before leads, in one order: the lock order that keeps drains from deadlocking.
     lock_consents([item.their_number for item in work if item.their_number])
     for item in work:
@@ -244,6 +247,7 @@ def _finish(work: list[Work]) -> None:
                 owner(),
             ],
         )
+    hit("drain.before_commit")
 
 
 # --- the careful way: one lane a transaction, one savepoint an event --------------------------
