@@ -199,9 +199,7 @@ def sent_more_than_once(carrier: Carrier) -> dict[tuple[str, str], int]:
     return {text: times for text, times in taken.items() if times > 1}
 
 
-def _ask(
-    questions: dict[str, str], own: psycopg.Connection[Any] | None
-) -> dict[str, list[tuple]]:
+def _ask(questions: dict[str, str], own: psycopg.Connection[Any] | None) -> dict[str, list[tuple]]:
     if own is None:
         with connected(as_owner=True) as as_owner:
             return _ask(questions, as_owner)
