@@ -18,8 +18,8 @@ INVARIANTS = {
     "every receipt has one event and every event its first work": """
         SELECT coalesce(r.event, e.id, w.event) FROM webhook_receipts AS r
         FULL JOIN webhook_events AS e ON e.id = r.event
-        FULL JOIN webhook_work AS w
-          ON w.tenant_id = e.tenant_id AND w.event = e.id AND w.run_no = 1
+        FULL JOIN (SELECT tenant_id, event FROM webhook_work WHERE run_no = 1) AS w
+          ON w.tenant_id = e.tenant_id AND w.event = e.id
         WHERE r.event IS NULL OR e.id IS NULL OR w.event IS NULL
     """,
     "an event has one receipt": """
