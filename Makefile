@@ -47,7 +47,7 @@ lint: install-dev
 	$(PY) manage.py makemigrations --check --dry-run
 	$(DUMMY) $(PY) manage.py check --deploy --fail-level WARNING
 
-bench: install-dev
+bench: install-dev $(VENV)/.bench
 	@$(PY) -m benchmarks
 
 clean:
@@ -89,3 +89,8 @@ $(VENV)/.dev: requirements-dev.txt requirements.txt | $(PY)
 	@echo "Installing what tests and checks need…"
 	@$(PY) -m pip install --quiet --requirement requirements-dev.txt
 	@touch $(VENV)/.runtime $@
+
+$(VENV)/.bench: benchmarks/requirements.txt $(VENV)/.dev
+	@echo "Installing what the benchmarks compare with…"
+	@$(PY) -m pip install --quiet --requirement benchmarks/requirements.txt
+	@touch $@

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ALL = ("intake", "drain", "bell", "start")
+ALL = ("intake", "drain", "send", "backlog", "suppressions", "bell", "start")
 
 
 def main(names: list[str]) -> int:

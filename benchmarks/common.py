@@ -119,12 +119,13 @@ def stop(process: subprocess.Popen) -> None:
 
 
 @contextlib.contextmanager
-def web(workers: int = 2) -> Iterator[str]:
+def web(workers: int = 2, **environment: str) -> Iterator[str]:
     """Run the web server as a deployment does; yields its address."""
     port = free_port()
     base = f"http://127.0.0.1:{port}"
     command = ["-m", "config.web", "--port", str(port), "--workers", str(workers)]
-    with running(command, "web", PORT=str(port), FAIRLEAD_BASE_URL=base) as process:
+    environment |= {"PORT": str(port), "FAIRLEAD_BASE_URL": base}
+    with running(command, f"web-{port}", **environment) as process:
         until_listening(port, process)
         yield base
 
@@ -140,7 +141,7 @@ def until_listening(port: int, process: subprocess.Popen) -> None:
                 if b" 200 " in probe.recv(64):
                     return
         time.sleep(0.1)
-    raise SystemExit("the web server did not start; see var/bench-web.log")
+    raise SystemExit(f"the web server did not start; see var/bench-web-{port}.log")
 
 
 def report(

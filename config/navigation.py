@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.http import urlencode
 
-from messaging.views.shell import Bell, bare_bells, counted
+from messaging.views.shell import Bell, Frame, bare_bells, framed
 from tenants.context import broken
 from tenants.http import TenantRequest
 from tenants.models import Actor, Membership, Tenant
@@ -54,6 +54,10 @@ THEMES = [
     Choice(value="dark", label="Dark", icon="moon"),
 ]
 
+#: Label, icon, page and the permission that shows it.
+HEALTH_LINKS = [
+    ("Incidents", "activity", "messaging:incidents", "view"),
+]
 #: Label, icon, admin page and the permission that shows it.
 ADMIN_LINKS = [
     ("Webhooks", "webhook", "admin:integrations_webhookevent_changelist", "replay"),
@@ -99,20 +103,20 @@ class Shell:
         return getattr(self.user, "shortcuts", True)
 
     @cached_property
-    def _counted(self) -> tuple[list[Bell], int]:
+    def _frame(self) -> Frame:
         if self.actor is None or self.tenant is None:
-            return [], 0
+            return Frame(bells=[])
         if broken():  # an error page: the transaction answers no more questions
-            return bare_bells(self.tenant.slug), 0
-        return counted(cast(TenantRequest, self.request))
+            return Frame(bells=bare_bells(self.tenant.slug))
+        return framed(cast(TenantRequest, self.request))
 
     @property
     def bells(self) -> list[Bell]:
-        return self._counted[0]
+        return self._frame.bells
 
     @property
     def cursor(self) -> int:
-        return self._counted[1]
+        return self._frame.cursor
 
     def bell(self, key: str) -> Bell | None:
         """Return the stage *key* of this tenant, or None."""
@@ -132,7 +136,7 @@ class Shell:
                     self._link("Opt-outs", "shield-off", "messaging:optouts", go="o"),
                 ],
             ),
-            Group(label="Health", links=list(self._admin_links())),
+            Group(label="Health", links=[*self._health_links(), *self._admin_links()]),
         ]
         return [group for group in groups if group.links]
 
@@ -195,10 +199,16 @@ class Shell:
     def poll_url(self) -> str:
         return f"/t/{self.tenant.slug}/poll/" if self.tenant else ""
 
-    def _link(self, label: str, icon: str, name: str, go: str = "") -> Link:
+    def _link(self, label: str, icon: str, name: str, go: str = "", count: int = 0) -> Link:
         url, path = self.url(name), self.request.path
         current = path == url if name == "messaging:home" else path.startswith(url)
-        return Link(label=label, url=url, icon=icon, current=current, go=go)
+        return Link(label=label, url=url, icon=icon, current=current, go=go, count=count)
+
+    def _health_links(self) -> Iterator[Link]:
+        for label, icon, name, permission in HEALTH_LINKS:
+            if allows(self.actor, permission):
+                count = self._frame.incidents if name == "messaging:incidents" else 0
+                yield self._link(label, icon, name, count=count)
 
     def _admin_links(self) -> Iterator[Link]:
         if self.user is None or not self.user.is_staff:

@@ -74,6 +74,8 @@ class ContactChanged(Event):
     change: Literal["created", "updated", "deleted"]
     facts: Mapping[str, str] = field(default_factory=dict)
     tags: tuple[str, ...] | None = None  # all tags it now has; None: not told
+    tags_added: tuple[str, ...] = ()  # where only the difference is told
+    tags_removed: tuple[str, ...] = ()
     dnd: Mapping[str, bool] = field(default_factory=dict)  # channel (sms, call, email) → do not
     is_ordered: bool = True  # False: ``occurred_at`` is not the time of this change
 

@@ -35,6 +35,14 @@ FACTS = {
     "wants_call": "Wants a call",
     "high_intent": "High intent",
     "text_refused": "An automatic text was not sent",
+    "contact_created": "Contact made in another system",
+    "contact_updated": "Contact changed in another system",
+    "contact_deleted": "Contact deleted in another system",
+    "crm_message": "Message in another system",
+    "call_started": "Call started",
+    "call_ended": "Call ended",
+    "call_described": "More is known of a call",
+    "payment": "Payment received",
 }
 
 

@@ -7,4 +7,4 @@ class TenantsConfig(AppConfig):
 
     def ready(self) -> None:
         # The only start-up hook in the project: it imports the modules that register plug-ins.
-        autodiscover_modules("providers", "handlers", "blocks")
+        autodiscover_modules("providers", "handlers", "blocks", "checks")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from integrations.sandbox import control, pages, vendor
+from integrations.sandbox import aloware, control, ghl, pages, vendor
 from integrations.sandbox.carrier import Carrier
 from integrations.sandbox.courier import Courier
+from integrations.sandbox.crm import Crm
 from integrations.sandbox.faults import REFUSALS, SEND_PATH, Faults
 from integrations.sandbox.network import Network
 from integrations.sandbox.wire import (
@@ -21,7 +22,7 @@ from integrations.sandbox.wire import (
     send_response,
 )
 
-ROUTERS = (vendor.router, control.router, pages.router)
+ROUTERS = (vendor.router, ghl.router, aloware.router, control.router, pages.router)
 
 
 class Sandbox:
@@ -46,6 +47,7 @@ class Sandbox:
         self.courier = Courier(self.carrier)
         self.network = Network(self.carrier, self.courier, pace=pace, answers=answers, seed=seed)
         self.faults = Faults()
+        self.crm = Crm()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -103,3 +105,4 @@ class Sandbox:
         self.carrier.reset()
         self.courier.log.clear()
         self.faults.clear()
+        self.crm = Crm()

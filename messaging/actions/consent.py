@@ -238,12 +238,13 @@ def _queue_automatic(conversation: Conversation, text: Text) -> None:
 
 
 def find_consent_event(address: str, webhook_event_id: str, kind: str) -> str | None:
-    """Return the ``cev_…`` that a webhook event left for an address at intake."""
+    """Return the ``cev_…`` that a webhook event left at intake for texts to an address."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT e.id FROM consent_events AS e"
             " JOIN consents AS c ON c.tenant_id = e.tenant_id AND c.id = e.consent_id"
-            " WHERE e.tenant_id = %s AND c.address = %s AND e.webhook_event = %s AND e.kind = %s",
+            " WHERE e.tenant_id = %s AND c.channel = 'sms' AND c.address = %s"
+            "   AND e.webhook_event = %s AND e.kind = %s",
             [owner(), address, sql_id(webhook_event_id), kind],
         )
         row = cursor.fetchone()

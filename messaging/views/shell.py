@@ -27,6 +27,8 @@ OTHER_ICON = "inbox"
 
 #: Counts on badges stop here; nobody acts on the difference, and counting stays cheap.
 CAP = 1000
+#: The same of what went wrong.
+MOST_TROUBLE = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +77,15 @@ SELECT s.key, s.label, s.short_label, s.sla_minutes,
         WHERE n.tenant_id = s.tenant_id AND n.actor_id = m.actor_id AND n.stage = s.key
           AND n.read_at IS NULL),
        w.n, w.oldest,
-       (SELECT max(seq) FROM live_events e WHERE e.tenant_id = s.tenant_id)
+       (SELECT max(seq) FROM live_events e WHERE e.tenant_id = s.tenant_id),
+       (SELECT count(*) FROM (
+            SELECT 1 FROM dead_letters d
+            WHERE d.tenant_id = %(tenant)s AND d.status IN ('open', 'retrying')
+            LIMIT %(trouble)s) AS dead),
+       (SELECT count(*) FROM (
+            SELECT 1 FROM incidents i
+            WHERE i.tenant_id = %(tenant)s AND i.closed_at IS NULL
+            LIMIT %(trouble)s) AS wrong)
 FROM stages s
 LEFT JOIN stage_memberships m
        ON m.tenant_id = s.tenant_id AND m.stage = s.key AND m.actor_id = %(actor)s
@@ -90,30 +100,51 @@ ORDER BY s.position, s.id
 """
 
 
-def shell_of(actor: Actor, slug: str) -> tuple[list[Bell], int]:
-    """Return the stages of *actor*'s tenant and the newest live event, in one query."""
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """What every page shows of a tenant: stages, newest live event, trouble to look at."""
+
+    bells: list[Bell]
+    cursor: int = 0
+    dead_letters: int = 0
+    incidents: int = 0
+
+
+def frame_of(actor: Actor, slug: str) -> Frame:
+    """Return the frame of *actor*'s tenant, in one query; one without stages has no bells."""
     values: dict[str, Any] = {
         "actor": to_uuid(actor.pk),
         "tenant": to_uuid(actor.tenant_id),
         "cap": CAP + 1,
+        "trouble": MOST_TROUBLE,
     }
     with connection.cursor() as cursor:
         cursor.execute(_BELLS, values)
         rows = cursor.fetchall()
-    return [_bell(slug, row) for row in rows], (rows[0][-1] or 0) if rows else 0
+    if not rows:
+        return Frame(bells=[])
+    newest, dead, wrong = rows[0][-3:]
+    bells = [_bell(slug, row) for row in rows]
+    return Frame(bells=bells, cursor=newest or 0, dead_letters=dead, incidents=wrong)
 
 
 def bells_of(actor: Actor, slug: str) -> list[Bell]:
     """Return the stages of *actor*'s tenant with their counters, in one query."""
-    return shell_of(actor, slug)[0]
+    return frame_of(actor, slug).bells
+
+
+def framed(request: TenantRequest) -> Frame:
+    """Return ``frame_of`` for the person of *request*, read once per request."""
+    if not hasattr(request, "counted"):
+        request.counted = frame_of(request.actor, request.tenant.slug)
+    frame: Frame = request.counted
+    return frame
 
 
 def counted(request: TenantRequest) -> tuple[list[Bell], int]:
-    """Return ``shell_of`` for the person of *request*, read once per request."""
-    if not hasattr(request, "counted"):
-        tenant, actor = request.tenant, request.actor
-        request.counted = shell_of(actor, tenant.slug)
-    return request.counted
+    """Return the stages of the running tenant and its newest live event."""
+    frame = framed(request)
+    return frame.bells, frame.cursor
 
 
 def forget_counted(request: TenantRequest) -> None:
@@ -136,7 +167,7 @@ def bare_bells(slug: str) -> list[Bell]:
 
 
 def _bell(slug: str, row: tuple[Any, ...]) -> Bell:
-    key, label, short, sla, role, sound, desktop, muted, unread, rang, waiting, oldest, _ = row
+    key, label, short, sla, role, sound, desktop, muted, unread, rang, waiting, oldest, *_ = row
     return Bell(
         key=key,
         label=label,

@@ -16,6 +16,8 @@ from integrations.processing import drain_once
 from messaging.actions.live import wake
 from messaging.sender import SendLoop
 from messaging.timers import fire_due, wake_snoozed
+from pipelines.incidents import LOOK_EVERY_S, watch
+from tenants.models import Tenant
 
 #: Seconds between two looks when there is nothing to do: the longest a webhook waits unseen.
 IDLE_S = 0.25
@@ -30,7 +32,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--once", action="store_true", help="stop when nothing is ready")
-        parser.add_argument("--only", choices=["events", "sends", "timers"])
+        parser.add_argument("--only", choices=["events", "sends", "timers", "watch"])
 
     def handle(self, *args: Any, **options: Any) -> None:
         refuse_unsafe_role(connection)
@@ -63,6 +65,7 @@ def _loops(only: str | None, sender: SendLoop) -> dict[str, tuple[Callable[[], i
         "events": (_events, IDLE_S),
         "sends": (sender.step, IDLE_S),
         "timers": (lambda: fire_due() + wake_snoozed(), TIMERS_IDLE_S),
+        "watch": (_watch, LOOK_EVERY_S),
     }
     return {only: loops[only]} if only else loops
 
@@ -72,6 +75,11 @@ def _events() -> int:
     if finished:
         wake()
     return finished
+
+
+def _watch() -> int:
+    watch([str(pk) for pk in Tenant.objects.values_list("pk", flat=True)])
+    return 0  # the next look is due after a pause, whatever this one found
 
 
 def _run(

@@ -1,0 +1,45 @@
+"""What happens when a CRM, a dialer or a payment service tells us something."""
+
+from __future__ import annotations
+
+from integrations import actions_contacts, actions_reported
+from integrations.events import (
+    AppChanged,
+    BroadcastReported,
+    CallReported,
+    ContactChanged,
+    CrmMessage,
+    PaymentSucceeded,
+)
+from integrations.processing import Source
+from tenants.dispatch import on
+
+
+@on(ContactChanged)
+def follow_contact(event: ContactChanged, *, source: Source) -> None:
+    source.note(actions_contacts.change_contact(event, source))
+
+
+@on(CrmMessage)
+def file_message(event: CrmMessage, *, source: Source) -> None:
+    source.note(actions_reported.file_crm_message(event, source))
+
+
+@on(CallReported)
+def file_call(event: CallReported, *, source: Source) -> None:
+    source.note(actions_reported.report_call(event, source))
+
+
+@on(PaymentSucceeded)
+def file_payment(event: PaymentSucceeded, *, source: Source) -> None:
+    source.note(actions_reported.note_payment(event, source))
+
+
+@on(BroadcastReported)
+def keep_broadcast(event: BroadcastReported, *, source: Source) -> None:
+    source.note(actions_reported.keep_broadcast(event, source))
+
+
+@on(AppChanged)
+def switch_app(event: AppChanged, *, source: Source) -> None:
+    source.note(actions_reported.switch_app(event, source))
