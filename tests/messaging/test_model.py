@@ -7,6 +7,7 @@ webhooks are processed. After every step the database must say what the model sa
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -58,6 +59,9 @@ WORDS = {
     "START": "opt_in",
     "please leave me alone": "hold",
 }
+#: Reports and answers are chosen apart here: one may say "taken" where the other said "not".
+A_PROVIDER_MAY_LIE = {"a text the provider took was taken by one attempt"}
+
 OPEN = ("sending", "unknown")
 SILENT = ("touched", "retargeting")
 
@@ -474,7 +478,7 @@ class Life(RuleBasedStateMachine):
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
             assert Message.objects.filter(direction="in").count() == len(self.model.filed)
             assert not WebhookWork.objects.exclude(state="done").exists()
-            assert invariants.broken(connection.connection) == {}
+            assert set(invariants.broken(connection.connection)) <= A_PROVIDER_MAY_LIE
             cursor.execute("SET CONSTRAINTS ALL DEFERRED")
 
 
@@ -482,10 +486,10 @@ def test_any_life_goes_as_the_model_says():
     run_state_machine_as_test(
         Life,
         settings=settings(
-            max_examples=40,
+            max_examples=600 if os.environ.get("FAIRLEAD_FUZZ") == "long" else 60,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),
-            phases=(Phase.generate,),
+            phases=(Phase.generate,),  # a shrunk life takes minutes; the seed repeats this one
         ),
     )
