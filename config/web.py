@@ -19,6 +19,8 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from config.patience import PatientProtocol
+
 #: Seconds that open streams get when the server stops; they never end by themselves.
 GRACE = 3
 
@@ -62,6 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         workers=options.workers,
         lifespan="off",
         ws="none",
+        http=PatientProtocol,
         timeout_graceful_shutdown=GRACE,
         access_log=False,
         server_header=False,
