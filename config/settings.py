@@ -274,6 +274,8 @@ Q_CLUSTER = {
     "catch_up": False,
     "poll": 2,
 }
+#: Modules whose functions a task may name; django-q2 itself would run any.
+TASK_MODULES = ["config.schedules", *(f"{app}.tasks" for app in LOCAL_APPS)]
 #: Seconds a provider call may take in all; an attempt without an answer this long after its
 #: claim plus SEND_LEASE is unknown.
 SEND_DEADLINE = env.float("FAIRLEAD_SEND_DEADLINE", default=10.0)
