@@ -38,7 +38,7 @@ CASES = 4000 if os.environ.get("FAIRLEAD_FUZZ") == "long" else 800
 #: When the recorded payloads say they were made: some senders' signatures are as old as these.
 NOW = datetime(2026, 11, 20, 18, 41, tzinfo=UTC)
 #: What a webhook may be answered; the busy status is none of it while the database is there.
-DOCUMENTED = {200, 202, 400, 401, 404, 405, 410, 411, 413, 415}
+DOCUMENTED = {200, 202, 400, 401, 404, 405, 410, 411, 413, 415, 429}
 TAKEN = {200, 202}
 
 VALUES: list[Any] = [
