@@ -51,7 +51,7 @@ def points_of(part):
     return [point for point in POINTS if point.startswith(f"{part}.")]
 
 
-def test_fault_points_are_named_once_and_each_is_killed_at():
+def test_points_are_named_once_and_each_is_killed_at():
     assert len(POINTS) == len(set(POINTS))
     assert len(POINTS) >= 12
     assert {point.partition(".")[0] for point in POINTS} <= KILLED_BY
