@@ -1,4 +1,4 @@
-"""Keys and addresses of an account with a provider: stored, rotated, retired."""
+"""Keys and addresses of an account with a provider: stored, rotated, retired, watched."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import timedelta
 from django.db import transaction
 from django.db.models.functions import Now
 
+from integrations.actions import create_endpoint
 from integrations.models import Integration, WebhookEndpoint
 from tenants.actions import note
 
@@ -72,3 +73,29 @@ def retire_endpoint(endpoint: WebhookEndpoint, *, actor_id: str | None) -> bool:
         return False
     note("endpoint.retired", actor_id=actor_id, subject=endpoint)
     return True
+
+
+@transaction.atomic
+def watch_silence(integration: Integration, *, minutes: int | None, actor_id: str | None) -> None:
+    """Say after how many minutes without a webhook something is wrong; None: never."""
+    before = Integration.objects.select_for_update(no_key=True).get(pk=integration.pk)
+    if before.silence_minutes == minutes:
+        return
+    Integration.objects.filter(pk=integration.pk).update(silence_minutes=minutes)
+    note(
+        "integration.silence_watched",
+        actor_id=actor_id,
+        subject=integration,
+        before={"minutes": before.silence_minutes},
+        after={"minutes": minutes},
+    )
+
+
+@transaction.atomic
+def make_endpoint(
+    integration: Integration, *, our_number: str = "", actor_id: str | None
+) -> WebhookEndpoint:
+    """Make another webhook URL; with *our_number* an unsigned one, for that number's address."""
+    made = create_endpoint(integration, signed=not our_number, our_number=our_number)
+    note("endpoint.made", actor_id=actor_id, subject=made)
+    return made

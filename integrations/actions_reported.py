@@ -190,19 +190,34 @@ def note_payment(event: PaymentSucceeded, source: Source) -> str:
     return "duplicate" if seq is None else f"filed for {match.lead.pk}"
 
 
+# A report is newer when it has counters and none of a later moment are known.
+_KEEP = """
+INSERT INTO broadcast_stats AS b (tenant_id, id, integration_id, broadcast_id, name, counters,
+                                  is_completed, snapshot_at)
+VALUES (%s, %s, %s, %s, %s, %s::jsonb, %s, %s)
+ON CONFLICT (tenant_id, integration_id, broadcast_id) DO UPDATE
+SET (counters, snapshot_at) = (
+        SELECT CASE WHEN newer THEN excluded.counters ELSE b.counters END,
+               CASE WHEN newer THEN excluded.snapshot_at ELSE b.snapshot_at END
+        FROM (SELECT excluded.counters <> '{}' AND (
+                  excluded.snapshot_at >= b.snapshot_at OR b.counters = '{}') AS newer) AS n),
+    name = coalesce(nullif(excluded.name, ''), b.name),
+    is_completed = b.is_completed OR excluded.is_completed,
+    updated_at = clock_timestamp()
+WHERE excluded.is_completed AND NOT b.is_completed
+   OR excluded.counters <> '{}' AND (
+          excluded.snapshot_at >= b.snapshot_at OR b.counters = '{}')
+"""
+
+
 def keep_broadcast(event: BroadcastReported, source: Source) -> str:
-    """Keep the newest counters of a broadcast; an older snapshot changes nothing."""
+    """Keep the newest counters of a broadcast; an older snapshot, or one without any, none.
+
+    That it is over counts whenever it is told: no later report takes it back.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO broadcast_stats AS b (tenant_id, id, integration_id, broadcast_id, name,"
-            " counters, is_completed, snapshot_at)"
-            " VALUES (%s, %s, %s, %s, %s, %s::jsonb, %s, %s)"
-            " ON CONFLICT (tenant_id, integration_id, broadcast_id) DO UPDATE"
-            " SET counters = excluded.counters, snapshot_at = excluded.snapshot_at,"
-            "     name = coalesce(nullif(excluded.name, ''), b.name),"
-            "     is_completed = b.is_completed OR excluded.is_completed,"
-            "     updated_at = clock_timestamp()"
-            " WHERE excluded.snapshot_at >= b.snapshot_at",
+            _KEEP,
             [
                 owner(),
                 new_uuid(),

@@ -14,6 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget
 
+from integrations import admin_mappings, admin_records  # noqa: F401  (register their pages)
 from integrations.actions import create_endpoint
 from integrations.actions_keys import (
     drop_previous_secret,
@@ -82,7 +83,15 @@ class IntegrationForm(TenantForm):
 
     class Meta:
         model = Integration
-        fields = ["provider", "name", "enabled", "base_url", "account_id", "settings"]
+        fields = [
+            "provider",
+            "name",
+            "enabled",
+            "base_url",
+            "account_id",
+            "silence_minutes",
+            "settings",
+        ]
 
 
 @admin.register(Integration)
@@ -103,7 +112,7 @@ class IntegrationAdmin(TenantAdmin):
     search_fields = ["name", "account_id"]
     actions_submit_line = ["drop_old_secret"]
     readonly_fields = ["stored", "created_at"]
-    _facts = ["provider", "name", "enabled", "base_url", "account_id", "settings"]
+    _facts = IntegrationForm.Meta.fields
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         facts = (None, {"fields": self._facts})

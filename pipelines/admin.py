@@ -1,10 +1,10 @@
-"""Runs, to look at."""
+"""Runs, dead letters and incidents, to look at."""
 
 from __future__ import annotations
 
 from django.contrib import admin
 
-from pipelines.models import PipelineRun
+from pipelines.models import DeadLetter, Incident, PipelineRun
 from tenants.admin import AgeFilter, LogAdmin, chip_column
 
 
@@ -22,3 +22,30 @@ class PipelineRunAdmin(LogAdmin):
     list_filter = ["status", AgeFilter]
     list_defer = ["stats", "error"]
     search_fields = ["pipeline_name"]
+
+
+@admin.register(DeadLetter)
+class DeadLetterAdmin(LogAdmin):
+    label = "Dead letters"
+    hint = "Work that ran out of attempts; it is decided about on the page of failures."
+    list_display = [
+        "subject",
+        chip_column("stage", colors={}),
+        chip_column("status"),
+        "error_class",
+        "retries",
+        "retry_after",
+        "created_at",
+    ]
+    list_filter = ["status", "stage", AgeFilter]
+    list_defer = ["error", "reason"]
+    search_fields = ["ref", "fingerprint"]
+
+
+@admin.register(Incident)
+class IncidentAdmin(LogAdmin):
+    hint = "Problems, opened and closed by the checks that found them."
+    list_display = ["title", chip_column("severity"), "kind", "opened_at", "closed_at"]
+    list_filter = ["severity", AgeFilter]
+    list_defer = ["advice"]
+    search_fields = ["kind"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass, field
 
 from django.contrib import admin
+from django.db import connection
 from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
@@ -14,7 +16,16 @@ from campaigns.actions import queue_call
 from campaigns.actions_tenants import add_member, make_user
 from integrations.actions import sample_rejection
 from integrations.endpoints import find_endpoint
-from integrations.models import WorkEvent
+from integrations.models import (
+    BroadcastStat,
+    ExternalId,
+    FieldMapping,
+    QuarantineRule,
+    ReconcileRun,
+    SpoolHost,
+    SyncState,
+    WorkEvent,
+)
 from integrations.providers import Delivery
 from leads.actions import Choice, add_contact_point, arm_timer, put_label, record_choice
 from messaging.actions.sending import send_reply
@@ -27,9 +38,10 @@ from messaging.models import (
     SendOutcome,
     StageMembership,
 )
-from pipelines.models import PipelineRun
+from pipelines.models import DeadLetter, Incident, PipelineRun
 from tenants.actions import note
 from tenants.models import Actor, User
+from tenants.ulids import to_uuid
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
 
@@ -78,8 +90,8 @@ def url(model: type[Model], page: str, *args) -> str:
 
 
 def tables() -> list[type[Model]]:
-    """Return the models in the admin, but for the logins."""
-    return [model for model in admin.site._registry if model is not User]
+    """Return the tables of a tenant in the admin; logins and hosts are the installation's."""
+    return [model for model in admin.site._registry if model not in (User, SpoolHost)]
 
 
 @dataclass
@@ -121,11 +133,40 @@ def fill(office, word):
         PipelineRun.objects.create(pipeline_name=word)
         WorkEvent.objects.create(work=1, what="released", reason=word)
         StageMembership.objects.get_or_create(actor=office.agent, stage="nudger")
+        FieldMapping.objects.create(
+            integration=office.integration,
+            module="message.received",
+            target_field="sender",
+            source_path=word,
+        )
+        fill_other_systems(office, lead, word)
         note("test.done", actor_id=office.agent.pk, reason=word)
         found = {model: _row(model, office) for model in tables()}
     missing = [model.__name__ for model, row in found.items() if row is None]
     assert not missing, missing
     return Filled(office, word, found)
+
+
+def fill_other_systems(office, lead, word):
+    """Put rows into the tables of other systems and of trouble."""
+    of = {"integration": office.integration}
+    ExternalId.objects.create(lead=lead, external_id=word, **of)
+    SyncState.objects.create(entity_type=word, **of)
+    ReconcileRun.objects.create(job_name=word, **of)
+    BroadcastStat.objects.create(broadcast_id=word, snapshot_at=timezone.now(), **of)
+    QuarantineRule.objects.create(contains=word, reason=word)
+    DeadLetter.objects.create(
+        stage="send", ref=word, subject=word, error_class=word, error=word, fingerprint="f"
+    )
+    Incident.objects.create(kind=word, severity="warning", title=word)
+    SpoolHost.objects.get_or_create(
+        id=uuid.UUID(int=7), defaults={"name": "web-1", "clear_until": timezone.now()}
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT flight_begin(%s, gen_random_uuid(), ARRAY[1::bigint])",
+            [to_uuid(office.tenant.pk)],
+        )
 
 
 def _row(model, office):

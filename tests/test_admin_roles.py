@@ -6,7 +6,7 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
-from integrations.models import Integration, WebhookEndpoint, WebhookEvent
+from integrations.models import FieldMapping, Integration, WebhookEndpoint, WebhookEvent
 from integrations.models.webhook import WebhookReceipt, WebhookWork
 from leads.models import Label, Lead, LeadLabel, LeadTransition, Stage
 from messaging.models import Message, PhoneNumber, StageMembership
@@ -17,7 +17,7 @@ from tests.admin_world import boss, enter, fill, staff, tables, url, visitor
 pytestmark = pytest.mark.django_db
 
 #: Tables whose rows can be removed; everything else lives on.
-DELETABLE = {Label, LeadLabel, StageMembership}
+DELETABLE = {FieldMapping, Label, LeadLabel, StageMembership}
 #: Who may add and change; read-only tables are not listed.
 EDITORS = {
     "operator": {Lead, Stage, PhoneNumber, Label},
@@ -37,8 +37,8 @@ def test_everybody_in_the_tenant_looks_and_only_some_roles_change(filled, role):
     for model, row in filled.rows.items():
         html = client.get(url(model, "change", row.pk)).content.decode()
         may = model in EDITORS.get(role, ()) or model.__name__ in {
-            "operator": {"ContactPoint", "Worker"},
-            "tenant_admin": {"ContactPoint", "Worker", "Actor"},
+            "operator": {"ContactPoint", "FieldMapping", "Worker"},
+            "tenant_admin": {"ContactPoint", "FieldMapping", "Worker", "Actor"},
         }.get(role, ())
         assert ('name="_save"' in html) is may, (role, model)
         if not may and model is not WebhookEndpoint:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import pytest
 from django.apps import apps
 from django.conf import settings
 from django.contrib import admin
 from django.urls import reverse
+from django.utils import timezone
 
 from config.admin_site import RECORDS
-from integrations.models import Integration
+from integrations.models import Integration, SpoolHost
 from leads.models import ContactPoint, Lead, LeadLabel, LeadTransition
 from messaging.models import PhoneNumber, StageMembership
-from tenants.models import Actor, Tenant, User
+from tenants.context import tenant_context
+from tenants.models import PLATFORM_TENANT_ID, Actor, Tenant, User
 from tests.admin_world import boss, enter, fill, staff, tables, url, visitor
 
 pytestmark = pytest.mark.django_db
@@ -345,3 +349,16 @@ def test_the_way_from_a_tenants_pages_leads_to_the_same_tenants_records(filled):
     pages = client.get(f"/t/{own.office.tenant.slug}/").content.decode()
     assert f"/admin/choose/?tenant={own.office.tenant.slug}&amp;next=" in pages
     assert client.get(reverse("admin:choose") + "?next=https://evil.example/").status_code == 200
+
+
+def test_the_hosts_of_the_installation_are_shown_to_the_platform_alone(office):
+    host = SpoolHost.objects.create(id=uuid4(), name="web-1", clear_until=timezone.now())
+    own, platform = boss(office), visitor()
+    with tenant_context(PLATFORM_TENANT_ID):
+        Actor.objects.create(user=platform, name="Paula", role="tenant_admin")
+    theirs = enter(platform, Tenant.objects.get(pk=PLATFORM_TENANT_ID))
+
+    assert own.get(url(SpoolHost, "change", host.pk)).status_code == 404
+    assert "web-1" not in own.get(url(SpoolHost, "changelist")).content.decode()
+    assert theirs.get(url(SpoolHost, "change", host.pk)).status_code == 200
+    assert "web-1" in theirs.get(url(SpoolHost, "changelist")).content.decode()

@@ -150,7 +150,7 @@ def test_the_demo_ties_itself_to_a_sandbox_and_keeps_the_tie(demo):
         assert secrets_of() == first
         assert all(first.values())
         assert len(sandbox.carrier.state.endpoints) == 2
-        assert len(sandbox.carrier.state.numbers) == 8
+        assert len(sandbox.carrier.state.numbers) == 10
         handsets = client.get("/_control/handsets").json()["handsets"]
         assert len([handset for handset in handsets if handset["name"]]) == 300
 
@@ -183,10 +183,12 @@ def test_demo_info_says_what_scripts_need(demo, tmp_path, monkeypatch):
     }  # fmt: skip
     for tenant in told["tenants"]:
         assert set(tenant) == {"slug", "id", "integrations"}
-        signalhouse, unsigned, generic = tenant["integrations"]
+        signalhouse, unsigned, generic, *others = tenant["integrations"]
+        assert [one["provider"] for one in others] == ["twilio", "ghl", "aloware", "custom"]
         assert set(signalhouse) == {"provider", "name", "webhook_url", "secret", "numbers"}
         assert signalhouse["webhook_url"].startswith("http://127.0.0.1:8123/hooks/signalhouse/")
         assert len(signalhouse["numbers"]) == 4
+        assert len(others[0]["numbers"]) == 1
         assert unsigned["secret"] is None
         assert len(unsigned["numbers"]) == 1
         assert generic["provider"] == "standard_webhooks"

@@ -13,6 +13,7 @@ from django.utils import timezone
 from campaigns.actions_tenants import add_member, create_tenant, make_user
 from campaigns.demo.cast import COMPANIES, PASSWORD, SUPERUSER, Company
 from campaigns.demo.history import build_history
+from campaigns.demo.systems import connect_platform, connect_systems
 from integrations.actions_accounts import add_endpoint, connect_integration
 from integrations.models import Integration
 from leads.models import Stage, Worker
@@ -38,6 +39,7 @@ def build_demo(*, sandbox_url: str) -> int:
             password_hash=password_hash(),
             is_superuser=True,
         )
+    connect_platform()
     return sum(build_company(company, sandbox_url=sandbox_url) for company in COMPANIES)
 
 
@@ -56,6 +58,7 @@ def build_company(company: Company, *, sandbox_url: str) -> int:
         hire(company, tenant)
         with tenant_context(tenant.pk):
             connect(company, sandbox_url=sandbox_url)
+            connect_systems(company, sandbox_url=sandbox_url, rate=RATE_PER_SECOND, burst=BURST)
             stages = {stage.key: stage for stage in Stage.objects.select_related("worker")}
             priorities = {
                 "gold": tenant.gold_label_priority,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 
 #: Of every demo login. The demo refuses to run in production.
@@ -31,7 +32,26 @@ class Company:
     first_ending: int
     numbers: tuple[tuple[str, str], ...]
     legacy_number: str
+    twilio_number: str
     logins: tuple[Login, ...]
+
+    @property
+    def twilio_account(self) -> str:
+        """Account at the second carrier, as Twilio writes one."""
+        return f"AC{self.first_ending:032d}"
+
+    @property
+    def twilio_token(self) -> str:
+        return f"twilio-{self.api_key}"
+
+    @property
+    def location(self) -> str:
+        """Account at the CRM."""
+        return f"loc-{self.slug}"
+
+    @property
+    def pages_secret(self) -> str:
+        return f"whsec_{base64.b64encode(self.slug.ljust(32, '.').encode()).decode()}"
 
 
 COMPANIES = (
@@ -49,6 +69,7 @@ COMPANIES = (
             ("GIANNA", "+16175550100"),
         ),
         legacy_number="+16175550100",
+        twilio_number="+16465550100",
         logins=(
             Login(username="harbor-admin", name="Hope Castellan", role="tenant_admin"),
             Login(username="harbor-operator", name="Oskar Lind", role="operator"),
@@ -71,6 +92,7 @@ COMPANIES = (
             ("GIANNA", "+13055550100"),
         ),
         legacy_number="+13055550100",
+        twilio_number="+17735550100",
         logins=(
             Login(username="prairie-admin", name="Perry Adeyemi", role="tenant_admin"),
             Login(username="prairie-operator", name="Odette Ruiz", role="operator"),

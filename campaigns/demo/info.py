@@ -102,9 +102,10 @@ def tenant_info(company: Company, base_url: str) -> dict[str, Any]:
         raise NoDemo("There is no demo data yet: run `python manage.py demo` first.")
     with tenant_context(tenant.pk):
         integrations = []
-        numbers = list(PhoneNumber.objects.order_by("number").values_list("number", flat=True))
         for integration in Integration.objects.order_by("id"):
-            integrations += integration_info(integration, numbers, base_url)
+            numbers = PhoneNumber.objects.filter(integration=integration).order_by("number")
+            told = list(numbers.values_list("number", flat=True))
+            integrations += integration_info(integration, told, base_url)
     return {"slug": company.slug, "id": tenant.pk, "integrations": integrations}
 
 

@@ -8,6 +8,7 @@ import httpx
 
 from campaigns.demo.build import carrier_of_tenant
 from campaigns.demo.cast import COMPANIES, Company
+from campaigns.demo.systems import link_systems
 from integrations.actions_accounts import keep_secret, point_to
 from integrations.models import Integration, WebhookEndpoint
 from leads.models import ContactPoint
@@ -29,6 +30,7 @@ def link_all(sandbox_url: str) -> None:
             tenant = Tenant.objects.get(slug=company.slug)
             with tenant_context(tenant.pk):
                 _link(client, company, sandbox_url)
+        link_systems(client, sandbox_url)
 
 
 def _link(client: httpx.Client, company: Company, sandbox_url: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +21,9 @@ from tenants.registry import Registry
 
 #: How far a signature's time may lie from ours, in seconds. Senders re-stamp every attempt.
 TOLERANCE_S = 300
+
+#: Longest pause that a carrier may ask for, in seconds.
+MAX_RETRY_AFTER_S = 3_600
 
 SendKind = Literal["accepted", "refused", "opted_out", "throttled", "failed", "ambiguous"]
 
@@ -327,3 +331,14 @@ def freshness(signed_at_s: float, now: datetime) -> SignatureState:
 def lowered(headers: Mapping[str, str]) -> dict[str, str]:
     """Return *headers* with lower-case names, so that ``get`` finds them however spelt."""
     return {name.lower(): value for name, value in headers.items()}
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the pause a throttling answer asks for, in seconds, at most an hour.
+
+    *headers*: any case. ``None`` when absent or a date: the caller's own back-off is as good.
+    """
+    text = lowered(headers).get("retry-after", "").strip()
+    if not re.fullmatch(r"[0-9]{1,9}(?:\.[0-9]{1,3})?", text):
+        return None
+    return min(float(text), MAX_RETRY_AFTER_S)

@@ -41,8 +41,8 @@ from integrations.providers.base import (
     any_match,
     body_key,
     freshness,
-    lowered,
     providers,
+    retry_after,
     usable_key,
 )
 from integrations.tolerant import parse_json
@@ -74,8 +74,6 @@ OPTED_OUT = "OUT"
 
 #: Answers that do not say whether the text was taken: the request may still be worked on.
 UNDECIDED = {408, 409}
-
-MAX_RETRY_AFTER_S = 3_600
 
 
 @providers.register("signalhouse")
@@ -177,7 +175,7 @@ class SignalHouse(Carrier):
         if 200 <= status < 300:
             return _read_accepted(answer, recipient)
         if status == 429:
-            wait = _retry_after(lowered(headers))
+            wait = retry_after(headers)
             return SendResult(
                 kind="throttled", error_code="429", error=error or "throttled", retry_after_s=wait
             )
@@ -336,10 +334,3 @@ def _is_blocked(answer: Payload, recipient: str) -> bool:
         return False
     digits = {clean(str(number)).lstrip("+") for number in numbers if isinstance(number, str | int)}
     return recipient.lstrip("+") in digits if recipient else bool(digits)
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    text = headers.get("retry-after", "").strip()
-    if not re.fullmatch(r"[0-9]{1,9}(?:\.[0-9]{1,3})?", text):
-        return None  # absent, or a date: the caller's own back-off is as good
-    return min(float(text), MAX_RETRY_AFTER_S)

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Literal
 
-from integrations.addresses import normalize_address
+from integrations.addresses import fold_email, normalize_address, read_phone
 from integrations.events import (
     BadPayload,
+    BroadcastReported,
     CarrierKeyword,
+    ContactChanged,
     ContactOptedOut,
     Event,
     MessageReceived,
     MessageStatus,
-    Status,
 )
+from integrations.modules import CHANNELS, KEYWORDS, STATUSES
 from integrations.payloads import (
+    MAX_IDENTIFIER,
     Payload,
     pick,
     read_count,
@@ -30,39 +30,8 @@ from integrations.payloads import (
     read_note,
     read_text,
 )
-from integrations.providers.base import (
-    Delivery,
-    Provider,
-    SignatureState,
-    any_match,
-    body_key,
-    freshness,
-    providers,
-    usable_key,
-)
-
-ID = "webhook-id"  # the same on every retry; signed
-TIMESTAMP = "webhook-timestamp"  # of this attempt, in seconds
-SIGNATURE = "webhook-signature"  # "v1,<base64>", several divided by blanks
-SECRET_PREFIX = "whsec_"
-
-SECONDS = re.compile(r"[0-9]{1,12}")
-
-STATUSES: dict[str, Status] = {
-    "accepted": "accepted",
-    "queued": "accepted",
-    "enqueued": "accepted",
-    "sent": "sent",
-    "delivered": "delivered",
-    "undelivered": "undelivered",
-    "failed": "failed",
-}
-
-CARRIER_KEYWORDS: dict[str, CarrierKeyword] = {
-    "opt_out": "opt_out",
-    "opt_in": "opt_in",
-    "help": "help",
-}
+from integrations.providers.base import providers
+from integrations.providers.standard_signing import StandardSigned
 
 #: Keywords the sender's own system already answered, told as events of their own.
 KEYWORD_EVENTS: dict[str, CarrierKeyword] = {
@@ -71,55 +40,84 @@ KEYWORD_EVENTS: dict[str, CarrierKeyword] = {
     "optout.help": "help",
 }
 
-TEXT_CHANNELS = {"sms", "mms"}
+CHANGES: dict[str, Literal["created", "updated", "deleted"]] = {
+    "contact.created": "created",
+    "contact.updated": "updated",
+    "contact.deleted": "deleted",
+}
+
+#: Fact of a contact → the names it may have; the flat shape writes them in camel case.
+FACTS: dict[str, tuple[str, ...]] = {
+    "first_name": ("first_name", "firstName"),
+    "last_name": ("last_name", "lastName"),
+    "full_name": ("full_name", "fullName", "name"),
+    "company": ("company", "company_name", "companyName"),
+    "title": ("title",),
+    "address_line1": ("address_line1", "addressLine1", "address1"),
+    "unit": ("unit", "address2"),
+    "city": ("city",),
+    "region": ("region", "state"),
+    "postal_code": ("postal_code", "postalCode", "zip"),
+    "time_zone": ("time_zone", "timeZone", "timezone"),
+    "assigned_to": ("assigned_to", "assignedTo"),
+}
+#: Facts that are kept in our form; one that makes no sense is left out, the contact is not.
+FOLDED_FACTS: dict[str, tuple[Callable[[object], str], tuple[str, ...]]] = {
+    "phone": (read_phone, ("phone", "phone_number", "phoneNumber")),
+    "email": (fold_email, ("email",)),
+}
+
+#: Name of a broadcast's event → whether it says that the broadcast is over.
+BROADCASTS = {
+    "broadcast.analytics_updated": False,
+    "broadcast.updated": False,
+    "analytics_updated": False,
+    "broadcast.completed": True,
+    "broadcast_completed": True,
+}
+#: Other words for our counters.
+COUNTERS = {
+    "recipients": "targeted",
+    "responses": "replied",
+    "appointments_set": "appointments",
+    "opt_outs": "opted_out",
+}
+#: Beside other fields, in the flat shape, only these are counters.
+KNOWN_COUNTERS = frozenset(
+    {"targeted", "sent", "delivered", "pending", "failed", "replied", "opted_out", "clicked"}
+    | {"appointments"}
+)
+COUNTER = re.compile(r"[a-z][a-z0-9_]{0,39}")
+CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+MAX_COUNTERS = 40
+MAX_COUNTER = 2**53
 
 
 @providers.register("standard_webhooks")
-class StandardWebhooks(Provider):
+class StandardWebhooks(StandardSigned):
     name = "standard_webhooks"
     label = "Standard Webhooks"
 
-    def verify(self, delivery: Delivery, secrets: Sequence[str], now: datetime) -> SignatureState:
-        delivery_id, signed_at = delivery.header(ID), delivery.header(TIMESTAMP)
-        signatures = delivery.header(SIGNATURE).split()
-        if not delivery_id or not signed_at or not signatures:
-            return SignatureState.MISSING
-        if not SECONDS.fullmatch(signed_at):
-            return SignatureState.INVALID
-        given = [one.encode("utf-8", "replace") for one in signatures if one.startswith("v1,")]
-        expected = [
-            _signature(delivery.body, secret, delivery_id, signed_at).encode()
-            for secret in secrets
-            if _key(secret)
-        ]
-        if not any_match(expected, given):
-            return SignatureState.INVALID
-        return freshness(int(signed_at), now)
-
-    def sign(
-        self, body: bytes, secret: str, now: datetime, delivery_id: str, url: str = ""
-    ) -> dict[str, str]:
-        signed_at = str(int(now.timestamp()))
-        return {
-            ID: delivery_id,
-            TIMESTAMP: signed_at,
-            SIGNATURE: _signature(body, secret, delivery_id, signed_at),
-        }
-
-    def delivery_key(self, delivery: Delivery, payload: Payload | None) -> str:
-        key = delivery.header(ID)
-        return key if usable_key(key) else body_key(delivery.body)
-
     def event_type(self, payload: Payload | None) -> str:
-        return read_note(pick(payload or {}, "type", "eventType"))
+        named = read_note(pick(payload or {}, "type", "eventType"))
+        return named or ("broadcast.analytics_updated" if _is_record(payload or {}) else "")
 
     def external_id(self, payload: Payload) -> str:
-        value = pick(_data(payload), "message_id", "messageId", "id")
+        data, kind = _data(payload), _kind(payload)
+        if kind in BROADCASTS:
+            return _broadcast_id(data)
+        if kind in CHANGES:
+            return read_identifier(pick(data, "contact_id", "contactId", "id"), "contact_id")
+        value = pick(data, "message_id", "messageId", "id")
         return read_identifier(value, "message_id")
 
     def parties(self, payload: Payload) -> tuple[str | None, str | None]:
         data = _data(payload)
+        if _kind(payload) in CHANGES:
+            return None, None
         sender, recipient = pick(data, "from", "address"), pick(data, "to")
+        if isinstance(sender, str) and "@" in sender:
+            sender = None  # an e-mail address has no lane of its own
         first = None if sender is None else normalize_address(sender)
         second = None if recipient is None else normalize_address(recipient)
         return (second, first) if _is_inbound(payload) else (first, second)
@@ -128,10 +126,17 @@ class StandardWebhooks(Provider):
         kind = _kind(payload)
         if kind == "contact.opted_out":
             return self._opted_out(payload)
+        if kind in CHANGES:
+            return [self._changed(payload)]
+        if kind in BROADCASTS:
+            return [self._broadcast(payload)]
         if kind in KEYWORD_EVENTS:
             return self._answered(payload, KEYWORD_EVENTS[kind])
+        return self._message(payload, kind)
+
+    def _message(self, payload: Payload, kind: str) -> list[Event]:
         if kind == "message.received":
-            keyword = CARRIER_KEYWORDS.get(read_note(_data(payload).get("carrier_keyword")), "")
+            keyword = KEYWORDS.get(read_note(_data(payload).get("carrier_keyword")), "")
             return [self._received(payload, keyword)] if _is_inbound(payload) else []
         family, _, status = kind.partition(".")
         if family != "message" or _is_inbound(payload):
@@ -181,28 +186,56 @@ class StandardWebhooks(Provider):
 
     def _opted_out(self, payload: Payload) -> list[Event]:
         data = _data(payload)
-        channel = read_note(data.get("channel")).lower() or "sms"
-        if channel not in TEXT_CHANNELS:
+        channel = CHANNELS.get(read_note(data.get("channel")).lower() or "sms")
+        if channel is None:
             return []
         ours, theirs = self.parties(payload)
-        if theirs is None:
+        address = theirs
+        if channel == "email":
+            address = _email(data) or theirs
+        if address is None:
             raise BadPayload("standard_webhooks: from is missing")
         occurred_at = _occurred_at(payload)
         try:
             external_id = self.external_id(payload)
         except BadPayload:
             # An opt-out counts even when it names no message.
-            external_id = f"{theirs}@{occurred_at.isoformat()}"
+            external_id = f"{address}@{occurred_at.isoformat()}"[:MAX_IDENTIFIER]
         return [
             ContactOptedOut(
                 external_id=external_id,
                 occurred_at=occurred_at,
-                address=theirs,
+                address=address,
                 our_number=ours or "",
+                channel=channel,
                 keyword=read_note(pick(data, "keyword", "body")),
                 reason=read_note(data.get("reason")) or _kind(payload),
             )
         ]
+
+    def _changed(self, payload: Payload) -> ContactChanged:
+        data = _data(payload)
+        tags, dnd = data.get("tags"), data.get("dnd")
+        return ContactChanged(
+            external_id=self.external_id(payload),
+            occurred_at=_occurred_at(payload),
+            change=CHANGES[_kind(payload)],
+            facts=_facts(data),
+            tags=tuple(filter(None, map(read_note, tags))) if isinstance(tags, list) else None,
+            dnd=_dnd(dnd) if isinstance(dnd, Mapping) else {},
+        )
+
+    def _broadcast(self, payload: Payload) -> BroadcastReported:
+        data = _data(payload)
+        told = pick(payload, "timestamp") or data.get("timestamp")
+        is_told = told is not None or not _is_record(payload)
+        return BroadcastReported(
+            external_id=_broadcast_id(data),
+            occurred_at=read_instant(told, "timestamp") if is_told else None,
+            name=read_note(pick(data, "name", "broadcast_name", "broadcastName")),
+            counters=_counters(data),
+            is_completed=BROADCASTS[_kind(payload)],
+        )
 
     def _both(self, payload: Payload) -> tuple[str, str]:
         ours, theirs = self.parties(payload)
@@ -211,23 +244,10 @@ class StandardWebhooks(Provider):
         return ours, theirs
 
 
-def _key(secret: str) -> bytes:
-    """Return the signing key: what follows ``whsec_`` in base64, else the text as it stands."""
-    text = secret.strip().removeprefix(SECRET_PREFIX)
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        return text.encode()
-
-
-def _signature(body: bytes, secret: str, delivery_id: str, signed_at: str) -> str:
-    signed = f"{delivery_id}.{signed_at}.".encode("utf-8", "replace") + body
-    digest = hmac.new(_key(secret), signed, hashlib.sha256).digest()
-    return f"v1,{base64.b64encode(digest).decode()}"
-
-
 def _kind(payload: Payload) -> str:
     kind = pick(payload, "type", "eventType")
+    if kind is None and _is_record(payload):
+        return "broadcast.analytics_updated"
     if not isinstance(kind, str):
         raise BadPayload("standard_webhooks: type is missing")
     return kind.strip().lower()
@@ -247,3 +267,60 @@ def _is_inbound(payload: Payload) -> bool:
 
 def _occurred_at(payload: Payload) -> datetime:
     return read_instant(pick(payload, "timestamp") or _data(payload).get("timestamp"), "timestamp")
+
+
+def _is_record(payload: Payload) -> bool:
+    """Tell whether this is a broadcast's record alone, which has no type to go by."""
+    name = pick(payload, "broadcast_name", "broadcastName")
+    return isinstance(name, str) and pick(payload, "type", "eventType") is None
+
+
+def _broadcast_id(data: Payload) -> str:
+    value = pick(data, "broadcast_id", "broadcastId", "id")
+    if value is None:  # a record alone has none: its name and the day it was sent tell it apart
+        name = read_note(pick(data, "broadcast_name", "broadcastName"))
+        sent_at = read_note(pick(data, "sent_at", "sentAt"))
+        value = f"{name[:150]}@{sent_at[:40]}" if name else None
+    return read_identifier(value, "broadcast_id")
+
+
+def _counters(data: Payload) -> dict[str, int]:
+    """Return the counters as they stand, without rates: those are worked out when shown."""
+    told = pick(data, "counts", "counters", "analytics")
+    source = told if isinstance(told, Mapping) else data
+    found: dict[str, int] = {}
+    for key, value in source.items():
+        name = CAPITAL.sub("_", key).lower()
+        name = COUNTERS.get(name, name)
+        is_count = isinstance(value, int) and not isinstance(value, bool)
+        is_ours = source is not data or name in KNOWN_COUNTERS
+        if is_count and is_ours and COUNTER.fullmatch(name) and 0 <= value <= MAX_COUNTER:
+            found[name] = value
+    return dict(list(found.items())[:MAX_COUNTERS])
+
+
+def _facts(data: Payload) -> dict[str, str]:
+    facts = {}
+    for fact, names in FACTS.items():
+        value = pick(data, *names)
+        if isinstance(value, str | int) and not isinstance(value, bool):
+            facts[fact] = read_note(value)
+    for fact, (fold, names) in FOLDED_FACTS.items():
+        value = pick(data, *names)
+        folded = fold(value)
+        if folded or value == "":
+            facts[fact] = folded
+    return facts
+
+
+def _dnd(told: Payload) -> dict[str, bool]:
+    return {
+        CHANNELS[channel]: value
+        for channel, value in told.items()
+        if channel in CHANNELS and isinstance(value, bool)
+    }
+
+
+def _email(data: Payload) -> str:
+    told = (data.get("email"), data.get("address"), data.get("from"))
+    return next(filter(None, map(fold_email, told)), "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from integrations.sandbox import aloware, control, ghl, pages, vendor
+from integrations.sandbox import aloware, control, ghl, pages, twilio, vendor
 from integrations.sandbox.carrier import Carrier
 from integrations.sandbox.courier import Courier
 from integrations.sandbox.crm import Crm
@@ -22,7 +22,7 @@ from integrations.sandbox.wire import (
     send_response,
 )
 
-ROUTERS = (vendor.router, ghl.router, aloware.router, control.router, pages.router)
+ROUTERS = (vendor.router, twilio.router, ghl.router, aloware.router, control.router, pages.router)
 
 
 class Sandbox:

@@ -62,6 +62,7 @@ class Text:
     callback_url: str | None = None
     callbacks: str = "normal"
     is_scripted: bool = False
+    vendor: str = "signalhouse"
 
     def document(self) -> dict[str, Any]:
         """The message as the vendor's API and delivery events show it."""
@@ -115,11 +116,15 @@ class Endpoint:
 
 @dataclass(kw_only=True)
 class Number:
-    """One of the customers' numbers; `inbound_url` is the unsigned per-number address."""
+    """One of the customers' numbers; `inbound_url` is its own address for inbound texts.
+
+    SignalHouse does not sign what goes there, Twilio does.
+    """
 
     number: str
     group: str
     inbound_url: str | None = None
+    vendor: str = "signalhouse"
 
 
 @dataclass(kw_only=True)
@@ -127,6 +132,7 @@ class State:
     """Everything that the journal rebuilds."""
 
     numbers: dict[str, Number] = field(default_factory=dict)
+    tokens: dict[str, str] = field(default_factory=dict)  # by account, of vendors with account ids
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     texts: dict[str, Text] = field(default_factory=dict)
     handsets: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -187,8 +193,11 @@ class Carrier:
 
     # Changes ----------------------------------------------------------------------------------
 
-    def _on_number(self, number: str, group: str, inbound_url: str | None) -> None:
-        self.state.numbers[number] = Number(number=number, group=group, inbound_url=inbound_url)
+    def _on_number(self, **fields: Any) -> None:
+        self.state.numbers[fields["number"]] = Number(**fields)
+
+    def _on_token(self, account: str, token: str) -> None:
+        self.state.tokens[account] = token
 
     def _on_endpoint(self, **fields: Any) -> None:
         self.state.endpoints[fields["id"]] = Endpoint(**fields)
@@ -238,6 +247,18 @@ class Carrier:
         self.state.deliveries.pop(job, None)
 
     # Questions --------------------------------------------------------------------------------
+
+    def knows(self, account: str, token: str) -> bool:
+        """Whether the token is that of the account; the first one seen opens it."""
+        known = self.state.tokens.get(account)
+        if known is None:
+            self.commit("token", account=account, token=token)
+        return known in (None, token)
+
+    def vendor_of(self, number: str) -> str:
+        """Which vendor one of our numbers is rented from."""
+        known = self.state.numbers.get(number)
+        return known.vendor if known is not None else "signalhouse"
 
     def owner_of(self, number: str) -> str | None:
         """The group of one of our numbers; a carrier with a single customer needs no register."""

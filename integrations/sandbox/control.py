@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from integrations.sandbox.carrier import Number, Text, group_of
 from integrations.sandbox.faults import digits, parse_fault
+from integrations.sandbox.network import VOICES
 from integrations.sandbox.scripts import SCRIPTS, script_for
 from integrations.sandbox.wire import Refused, Request, Response, Router, json_response
 
@@ -126,14 +127,27 @@ async def texts(sandbox: Sandbox, request: Request) -> Response:
 
 @router.route("POST", "/_control/numbers")
 async def register_numbers(sandbox: Sandbox, request: Request) -> Response:
-    """Give numbers to the account of `api_key`: ``{numbers, api_key, inbound_url?}``."""
+    """Give numbers to the account of `api_key`: ``{numbers, api_key, inbound_url?}``.
+
+    Of another vendor than SignalHouse also ``{vendor, account_id}``; its key is the auth token.
+    """
     data = request.json()
     numbers, key = data.get("numbers"), data.get("api_key")
     if not isinstance(numbers, list) or not isinstance(key, str):
         raise Refused(400, "numbers (a list) and api_key are required")
-    group = group_of(key)
+    vendor = str(data.get("vendor") or "signalhouse")
+    if vendor not in ("signalhouse", *VOICES):
+        raise Refused(400, f"Unknown vendor {vendor!r}")
+    group = str(data.get("account_id") or "") if vendor in VOICES else group_of(key)
+    if not group or (vendor in VOICES and not sandbox.carrier.knows(group, key)):
+        raise Refused(400, "account_id is required, and api_key must be its token")
     for number in numbers:
-        wanted = Number(number=digits(number), group=group, inbound_url=data.get("inbound_url"))
+        wanted = Number(
+            number=digits(number),
+            group=group,
+            inbound_url=data.get("inbound_url"),
+            vendor=vendor,
+        )
         # Registering again is what a restart does: it must not grow the journal.
         if sandbox.carrier.state.numbers.get(wanted.number) != wanted:
             sandbox.carrier.commit("number", **asdict(wanted))

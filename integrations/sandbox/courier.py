@@ -6,6 +6,7 @@ import asyncio
 import time
 import uuid
 from collections import deque
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -33,12 +34,31 @@ class Delivery:
     event: str
     identifier: str
     endpoint: str | None
+    vendor: str = "signalhouse"
+    account: str = ""
     state: str = "pending"
     attempts: list[dict[str, Any]] = field(default_factory=list)
 
     def public(self) -> dict[str, Any]:
         """The delivery as the control API lists it."""
         return {name: value for name, value in asdict(self).items() if name not in ("job", "raw")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Postman:
+    """How another vendor than SignalHouse delivers.
+
+    `pauses` come before each further attempt, and are chosen by the URL.
+    """
+
+    seconds: float
+    pauses: Callable[[str], tuple[float, ...]]
+    headers: Callable[[Carrier, Delivery, bytes], dict[str, str]]
+    retries: Callable[[str, int], bool]  # whether it tries again after this status
+
+
+#: By vendor; SignalHouse's own way is below.
+POSTMEN: dict[str, Postman] = {}
 
 
 class Courier:
@@ -72,10 +92,12 @@ class Courier:
         raw: str,
         event: str,
         identifier: str,
-        endpoint: Endpoint | None,
+        endpoint: Endpoint | None = None,
         delivery_id: str | None = None,
+        vendor: str = "signalhouse",
+        account: str = "",
     ) -> Delivery:
-        """Start one delivery; without an endpoint it carries no signature."""
+        """Start one delivery; SignalHouse signs those with an endpoint, others by `account`."""
         delivery = Delivery(
             job=uuid.uuid4().hex,
             delivery_id=delivery_id or str(uuid.uuid4()),
@@ -84,6 +106,8 @@ class Courier:
             event=event,
             identifier=identifier,
             endpoint=endpoint.id if endpoint else None,
+            vendor=vendor,
+            account=account,
         )
         self.carrier.commit(
             "delivery",
@@ -94,6 +118,8 @@ class Courier:
             event=event,
             identifier=identifier,
             endpoint=delivery.endpoint,
+            vendor=vendor,
+            account=account,
         )
         self._launch(delivery)
         return delivery
@@ -105,12 +131,14 @@ class Courier:
         task.add_done_callback(self.tasks.discard)
 
     async def _run(self, delivery: Delivery) -> None:
-        for pause in (0.0, *PAUSES_SECONDS):
+        postman = POSTMEN.get(delivery.vendor)
+        pauses = postman.pauses(delivery.url) if postman else PAUSES_SECONDS
+        for pause in (0.0, *pauses):
             await asyncio.sleep(pause)
             async with self._slots:
                 status = await self._attempt(delivery)
-            if status is not None and status < 500 and status != 429:
-                delivery.state = "delivered" if status < 300 else "refused"
+            if status is not None and not _tries_again(delivery, status):
+                delivery.state = _end(status)
                 break
         else:
             delivery.state = "lost"
@@ -120,24 +148,34 @@ class Courier:
         if self._client is None:
             raise RuntimeError("Courier.start() comes first")
         raw = delivery.raw.encode()
-        headers = {
-            "Content-Type": "application/json",
-            "User-Agent": "SignalHouse-Webhooks/2.0 (sandbox)",
-            "X-SignalHouse-Delivery-Id": delivery.delivery_id,
-            **self._signature(delivery, raw),
-        }
+        postman = POSTMEN.get(delivery.vendor)
+        seconds = postman.seconds if postman else ATTEMPT_SECONDS
+        headers = (
+            postman.headers(self.carrier, delivery, raw)
+            if postman
+            else self._headers(delivery, raw)
+        )
         entry: dict[str, Any] = {"at": now_iso(), "status": None, "error": None}
         delivery.attempts.append(entry)
         try:
             # httpx limits each read; the vendor limits the whole attempt.
             response = await asyncio.wait_for(
-                self._client.post(delivery.url, content=raw, headers=headers), ATTEMPT_SECONDS
+                self._client.post(delivery.url, content=raw, headers=headers, timeout=seconds),
+                seconds,
             )
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             entry["error"] = type(error).__name__
             return None
         entry["status"] = response.status_code
         return response.status_code
+
+    def _headers(self, delivery: Delivery, raw: bytes) -> dict[str, str]:
+        return {
+            "Content-Type": "application/json",
+            "User-Agent": "SignalHouse-Webhooks/2.0 (sandbox)",
+            "X-SignalHouse-Delivery-Id": delivery.delivery_id,
+            **self._signature(delivery, raw),
+        }
 
     def _signature(self, delivery: Delivery, raw: bytes) -> dict[str, str]:
         endpoint = self.carrier.state.endpoints.get(delivery.endpoint or "")
@@ -150,3 +188,16 @@ class Courier:
             secret=endpoint.secret,
             previous_secret=endpoint.previous(),
         )
+
+
+def _tries_again(delivery: Delivery, status: int) -> bool:
+    postman = POSTMEN.get(delivery.vendor)
+    if postman is not None:
+        return postman.retries(delivery.url, status)
+    return status >= 500 or status == 429
+
+
+def _end(status: int) -> str:
+    if status < 300:
+        return "delivered"
+    return "refused" if status < 500 else "lost"

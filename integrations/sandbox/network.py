@@ -6,7 +6,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, Protocol
 
 from integrations.sandbox import scripts
 from integrations.sandbox.carrier import (
@@ -30,6 +30,29 @@ OPT_IN_WORDS = frozenset({"START", "UNSTOP"})
 
 #: Prefix that makes a body begin with a byte-order mark, as one legacy sender does.
 BYTE_ORDER_MARK = "\ufeff"
+
+
+class Voice(Protocol):
+    """How another vendor than SignalHouse tells of texts."""
+
+    def new_id(self) -> str:
+        """The vendor's id of a new text."""
+
+    def event(self, text: Text) -> dict[str, Any]:
+        """What is to be reported of a text as it is now: ``{event, identifier, …}``."""
+
+    def report(self, network: Network, text: Text, event: dict[str, Any]) -> None:
+        """Deliver a report to where the text's sender wants it."""
+
+    def announce(self, network: Network, text: Text, options: dict[str, Any]) -> list[Delivery]:
+        """Deliver an inbound text to where the number's owner wants it."""
+
+    def scope(self, text: Text) -> str:
+        """For whom a person's STOP, said in `text`, is enforced."""
+
+
+#: By vendor; SignalHouse's own way is below.
+VOICES: dict[str, Voice] = {}
 
 
 class Network:
@@ -92,6 +115,9 @@ class Network:
     # Reports ----------------------------------------------------------------------------------
 
     def _event(self, text: Text, event: str) -> dict[str, Any]:
+        voice = VOICES.get(text.vendor)
+        if voice is not None:
+            return voice.event(text)
         # On delivery events metaData *is* the message document; inbound ones nest it.
         body: dict[str, Any] = {
             "timestamp": now_iso(),
@@ -104,6 +130,11 @@ class Network:
 
     def _report(self, text: Text, body: dict[str, Any]) -> None:
         if text.callbacks == "no_callbacks":
+            return
+        voice = VOICES.get(text.vendor)
+        if voice is not None:
+            for _ in range(2 if text.callbacks == "duplicate_callbacks" else 1):
+                voice.report(self, text, body)
             return
         raw = json.dumps(body, separators=(",", ":"))
         for url, endpoint in self._report_targets(text, body["event"]):
@@ -181,8 +212,10 @@ class Network:
         group = self.carrier.owner_of(ours)
         if group is None:
             raise Refused(404, f"Nobody owns {ours}: register it with POST /_control/numbers")
+        vendor = self.carrier.vendor_of(ours)
+        fresh = VOICES[vendor].new_id if vendor in VOICES else new_id
         text = Text(
-            id=str(options.get("message_id") or new_id()),
+            id=str(options.get("message_id") or fresh()),
             group=group,
             direction="INBOUND",
             sender=handset,
@@ -191,6 +224,7 @@ class Network:
             status="DELIVERED",
             created_at=str(options.get("timestamp") or now_iso()),
             is_scripted=is_scripted,
+            vendor=vendor,
         )
         self.carrier.commit("inbound", **fields_of(text))
         self._note_keyword(text)
@@ -198,20 +232,25 @@ class Network:
 
     def _note_keyword(self, text: Text) -> None:
         word = text.body.strip(" .!").upper()
+        voice = VOICES.get(text.vendor)
+        scope = voice.scope(text) if voice is not None else text.group
         if word in OPT_OUT_WORDS:
-            # Recorded, not enforced: that is the vendor's default mode.
+            # SignalHouse by default records and does not enforce.
             self.carrier.commit(
                 "dnc",
-                group=text.group,
+                group=scope,
                 number=text.sender,
                 sender=text.recipient,
                 keyword=word,
-                enforced=False,
+                enforced=voice is not None,
             )
         elif word in OPT_IN_WORDS:
-            self.carrier.commit("dnc_lifted", group=text.group, number=text.sender)
+            self.carrier.commit("dnc_lifted", group=scope, number=text.sender)
 
     def _announce(self, text: Text, options: dict[str, Any]) -> list[Delivery]:
+        voice = VOICES.get(text.vendor)
+        if voice is not None:
+            return voice.announce(self, text, options)
         document = text.document()
         body: dict[str, Any] = {
             "timestamp": text.created_at,

@@ -12,9 +12,9 @@ from integrations.sandbox.server import serve
 
 
 class Command(BaseCommand):
-    """Plays SignalHouse v2: sends, webhooks, handsets, faults. Needs no database."""
+    """Plays SignalHouse v2, Twilio, SignalWire: sends, webhooks, handsets. Needs no database."""
 
-    help = "Serve the provider sandbox (SignalHouse v2 over HTTP, handsets, faults on demand)."
+    help = "Serve the provider sandbox (SignalHouse, Twilio over HTTP, handsets, faults on demand)."
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
