@@ -486,7 +486,7 @@ def test_any_life_goes_as_the_model_says():
     run_state_machine_as_test(
         Life,
         settings=settings(
-            max_examples=600 if os.environ.get("FAIRLEAD_FUZZ") == "long" else 60,
+            max_examples=600 if os.environ.get("FAIRLEAD_FUZZ") == "long" else 40,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),
