@@ -19,7 +19,8 @@ from integrations.providers import providers
 from tests.browser.processes import Web, free_port
 from tests.conftest import SECRET
 
-pytestmark = pytest.mark.django_db(transaction=True)
+#: Times are measured: the machine is this test's alone.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.chaos]
 
 #: Seconds that the server under test waits for a request.
 PATIENCE = 2.0
