@@ -57,6 +57,7 @@ THEMES = [
 #: Label, icon, page and the permission that shows it.
 HEALTH_LINKS = [
     ("Incidents", "activity", "messaging:incidents", "view"),
+    ("Integrations", "plug", "messaging:integrations", "configure"),
 ]
 #: Label, icon, admin page and the permission that shows it.
 ADMIN_LINKS = [

@@ -6,7 +6,9 @@ from typing import Any
 
 from django.db import connection, transaction
 from django_q.models import Schedule
+from django_q.tasks import async_task
 
+from integrations.reconcile import SLICE_S, due, reconcile
 from pipelines.actions import record_run
 from tenants.models import PLATFORM_TENANT_ID
 
@@ -14,6 +16,7 @@ from tenants.models import PLATFORM_TENANT_ID
 SCHEDULES = {
     "fairlead: make partitions": ("config.schedules.make_partitions", Schedule.DAILY),
     "fairlead: prune live events": ("config.schedules.prune_live_events", Schedule.HOURLY),
+    "fairlead: reconcile": ("config.schedules.reconcile_due", Schedule.MINUTES),  # every minute
 }
 PREFIX = "fairlead: "
 
@@ -30,7 +33,13 @@ def ensure_schedules() -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [SCHEDULES_LOCK])
         for name, (function, rhythm) in SCHEDULES.items():
             Schedule.objects.update_or_create(
-                name=name, defaults={"func": function, "schedule_type": rhythm, "repeats": -1}
+                name=name,
+                defaults={
+                    "func": function,
+                    "schedule_type": rhythm,
+                    "minutes": 1 if rhythm == Schedule.MINUTES else None,
+                    "repeats": -1,
+                },
             )
         gone = Schedule.objects.filter(name__startswith=PREFIX).exclude(name__in=SCHEDULES)
         gone.delete()
@@ -56,3 +65,17 @@ def _prune_live_events() -> dict[str, Any]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT prune_live_events(%s::interval)", [KEEP_LIVE_EVENTS])
         return {"pruned": cursor.fetchone()[0]}
+
+
+def reconcile_due() -> dict[str, Any]:
+    """Have the lists read whose time has come, each by a task of its own."""
+    integrations = due()
+    for one in integrations:
+        async_task("config.schedules.reconcile_one", one.tenant_id, one.integration_id)
+    return {"due": len(integrations)}
+
+
+def reconcile_one(tenant_id: str, integration_id: str) -> str:
+    """Read one integration's list, for less time than a task may take."""
+    run = reconcile(tenant_id, integration_id, seconds=SLICE_S)
+    return f"{run.status}: {run.missing} of {run.seen} were missing" if run else "not now"

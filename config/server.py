@@ -22,6 +22,8 @@ from config.asgi import application as live
 from config.bridge import Bridge, Receive, Scope, Send
 from config.pg.bootcheck import refuse_unsafe_role
 from config.wsgi import application as pages
+from integrations.spool import open_spool
+from integrations.spool_drain import start_keeper
 from messaging.live import hang_up
 
 #: Threads per process, and so its database connections beside the live stream's one.
@@ -76,6 +78,9 @@ with ThreadPoolExecutor(max_workers=1) as _checker:
     _is_checked = _checker.submit(_role_is_checked).result()
 if not _is_checked:
     threading.Thread(target=_check_later, name="role check", daemon=True).start()
+_spool = open_spool()
+if _spool is not None:
+    start_keeper(_spool)
 _end_streams_on(signal.SIGTERM)
 _end_streams_on(signal.SIGINT)
 _web = Bridge(pages, workers=THREADS)

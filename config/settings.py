@@ -133,6 +133,10 @@ TEMPLATES: list[dict[str, Any]] = [
 
 # --- database ---------------------------------------------------------------------------------
 DATA_DIR = Path(env("FAIRLEAD_DATA_DIR", default=str(BASE_DIR / "var")))
+#: While the database is away web processes keep verified deliveries in DATA_DIR/spool: needs a disk
+#: that outlives the process. Sends pause until all hosts' spools are empty.
+SPOOL = env("FAIRLEAD_SPOOL", default="on") != "off"
+SPOOL_MB = env.int("FAIRLEAD_SPOOL_MB", default=512)
 #: Limits of every ordinary session: no statement and no idle transaction holds locks for long, and
 #: a vanished client is noticed. Empty behind a pooler that refuses start-up options.
 SESSION_OPTIONS = env(

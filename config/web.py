@@ -11,8 +11,11 @@ import ctypes
 import os
 import signal
 import socket
+import subprocess
 import sys
 import traceback
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -23,6 +26,9 @@ from config.patience import PatientProtocol
 
 #: Seconds that open streams get when the server stops; they never end by themselves.
 GRACE = 3
+#: Seconds to tell the database that the spool is empty.
+END_SECONDS = 10
+ROOT = Path(__file__).resolve().parent.parent
 
 _PR_SET_PDEATHSIG = 1
 
@@ -73,8 +79,26 @@ def main(arguments: list[str] | None = None) -> int:
     )
     server = Multiprocess(config, [config.bind_socket()])
     server.run()
-    failed = any(process.exitcode == STARTUP_FAILURE for process in server.processes)
-    return STARTUP_FAILURE if failed else 0
+    if any(process.exitcode == STARTUP_FAILURE for process in server.processes):
+        return STARTUP_FAILURE
+    end_spool()
+    return 0
+
+
+def end_spool() -> None:
+    """Say in the database that this host ended in order, so that no send waits for it.
+
+    In a process of its own: this one has never loaded Django. Where it fails, sends wait until
+    the host is back.
+    """
+    if os.environ.get("FAIRLEAD_SPOOL") == "off":
+        return
+    with suppress(subprocess.SubprocessError, OSError):
+        subprocess.run(
+            [sys.executable, str(ROOT / "manage.py"), "spool", "--end"],
+            timeout=END_SECONDS,
+            check=False,
+        )
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db import connection
-from django.db.models import F
-from django.db.models.functions import Now
 
-from integrations.models import Integration, ReconcileRun, WebhookWork
+from integrations.models import ReconcileRun, WebhookWork
+from integrations.pauses import spools_waited_for, words
+from integrations.silence import silent_integrations
 from pipelines.incidents import Problem, check
 from pipelines.models import DeadLetter
 
@@ -70,18 +70,12 @@ def quarantine_age() -> Iterator[Problem]:
 @check("silent_source")
 def silent_source() -> Iterator[Problem]:
     """A sender that used to talk says nothing: its webhook may have been switched off there."""
-    silent = Integration.objects.filter(
-        enabled=True,
-        silence_minutes__isnull=False,
-        last_event_at__lt=Now() - F("silence_minutes") * timedelta(minutes=1),
-    )
-    for integration in silent.only("id", "name", "last_event_at", "silence_minutes"):
-        silence = _span(_since(integration.last_event_at))
+    for one in silent_integrations():
         yield Problem(
-            subject=integration.pk,
-            title=f"{integration.name} has been silent for {silence}",
+            subject=one.integration.pk,
+            title=f"{one.integration.name} has been silent for {_span(one.minutes * 60)}",
             advice="Send a test event, look at the webhook at the vendor, and reconcile.",
-            path=f"integrations/{integration.pk}/",
+            path=f"integrations/{one.integration.pk}/",
         )
 
 
@@ -102,6 +96,31 @@ def reconcile_failed() -> Iterator[Problem]:
                 advice=run.error[:300] or "Look at the run.",
                 path=f"integrations/{run.integration_id}/",
             )
+
+
+@check("sends_paused")
+def texts_wait() -> Iterator[Problem]:
+    """A web host may hold what people wrote while the database was away: no text goes meanwhile."""
+    if reason := words():
+        yield Problem(
+            title="No text goes out",
+            advice=f"{reason}. It ends by itself when the host is back; a host that never comes"
+            " back must be retired by platform staff.",
+            severity="critical",
+        )
+
+
+@check("spool", of_platform=True)
+def spools() -> Iterator[Problem]:
+    """The same, host by host, for those who can do something about it."""
+    for host in spools_waited_for():
+        yield Problem(
+            subject=str(host.host),
+            title=f"All texts wait for web host {host.name}",
+            advice="Start it again, or retire it when it never comes back.",
+            path="hosts/",
+            severity="critical",
+        )
 
 
 @check("partitions", of_platform=True)

@@ -66,12 +66,13 @@ def forget() -> None:
     _memory.entries.clear()
 
 
-def find_endpoint(token: str, *, fresh: bool = False) -> Endpoint | None:
+def find_endpoint(token: str, *, fresh: bool = False, is_away: bool = False) -> Endpoint | None:
     """Return the endpoint of a URL token, or None when there is none.
 
     Args:
         token: as it stands in the URL.
         fresh: ask the database whatever is remembered.
+        is_away: rather remember than ask: the database was away a moment ago, and may hang.
 
     Raises:
         EndpointsUnknown: neither the database nor memory can tell.
@@ -79,7 +80,7 @@ def find_endpoint(token: str, *, fresh: bool = False) -> Endpoint | None:
     digest = hash_token(token)
     known = _memory.entries.get(digest)
     age = time.monotonic() - known[0] if known else STALE_S
-    if known and not fresh and age < FRESH_S:
+    if known and not fresh and age < (STALE_S if is_away and known[1] else FRESH_S):
         return known[1]
     try:
         endpoint = _ask(digest)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import structlog
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 from psycopg import Cursor
 from psycopg.types.json import Jsonb
 
@@ -51,6 +51,9 @@ class Intake:
     parsed: Parsed
     signature_state: str  # valid, unsigned, token or pulled
     attempt_token_hash: str | None = None
+    event_id: str = ""  # wh_… when it was chosen before; "" makes a new one
+    key: str = ""  # of the delivery, when it was read before; "" asks the provider
+    withhold: str = ""  # why a person must look first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +67,7 @@ class Destination:
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
-    """What became of a delivery: ``new``, ``duplicate``, ``clash`` or ``retired``."""
+    """What became of a delivery: ``new``, ``duplicate``, ``clash``, ``retired`` or ``spooled``."""
 
     outcome: str
     event_id: str  # wh_…; "" of a retired endpoint, where nothing is stored
@@ -135,16 +138,28 @@ def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
-def take(intake: Intake) -> Taken:
+def key_of(intake: Intake) -> str:
+    """Return what a redelivery of the same webhook repeats."""
+    return intake.key or intake.provider.delivery_key(intake.delivery, intake.parsed.payload)
+
+
+def take(
+    intake: Intake, *, hold_s: float | None = None, when_away: Callable[[], None] | None = None
+) -> Taken:
     """Store a delivery, once; apply its opt-outs in the same transaction.
 
     Tries again, on a new connection, for as long as the provider holds its request.
+
+    Args:
+        intake: a verified delivery.
+        hold_s: seconds to try for, instead of the provider's.
+        when_away: called when the database fails for the first time.
 
     Raises:
         DatabaseAway: it could not be stored in that time.
     """
     arguments = _arguments(intake)
-    deadline = time.monotonic() + intake.provider.hold_s
+    deadline = time.monotonic() + (intake.provider.hold_s if hold_s is None else hold_s)
     while True:
         try:
             destination = _find_destination(intake)
@@ -153,6 +168,9 @@ def take(intake: Intake) -> Taken:
         except (OperationalError, InterfaceError) as error:
             # Outcome unknown, perhaps committed: the receipt makes another try harmless.
             connection.close()
+            if when_away is not None:
+                when_away()
+                when_away = None
             if time.monotonic() + RETRY_PAUSE_S >= deadline:
                 raise DatabaseAway from error
             time.sleep(RETRY_PAUSE_S)
@@ -164,10 +182,34 @@ def take(intake: Intake) -> Taken:
             arguments |= {"payload": None, "parse": "unstorable"}
 
 
+def take_within(intake: Intake) -> Taken:
+    """Store a delivery in the running transaction, which is its tenant's; commits with it.
+
+    Raises:
+        DatabaseError: it could not be stored; the transaction can go on.
+    """
+    arguments = _arguments(intake)
+    arguments |= _sent_to(_own(intake.endpoint), arguments)
+    try:
+        with transaction.atomic():
+            return _store(arguments)
+    except (OperationalError, InterfaceError):
+        raise
+    except DatabaseError:
+        if arguments["payload"] is None:
+            raise
+        with transaction.atomic():
+            return _store(arguments | {"payload": None, "parse": "unstorable"})
+
+
+def _own(endpoint: Endpoint) -> Destination:
+    return Destination(tenant_id=endpoint.tenant_id, integration_id=endpoint.integration_id)
+
+
 def _find_destination(intake: Intake) -> Destination:
     """Return whose event it is; the platform keeps those that nobody, or several, may claim."""
     endpoint, provider = intake.endpoint, intake.provider
-    own = Destination(tenant_id=endpoint.tenant_id, integration_id=endpoint.integration_id)
+    own = _own(endpoint)
     if not provider.is_shared or endpoint.tenant_id != PLATFORM_TENANT_ID:
         return own
     account = provider.route(intake.parsed.payload)
@@ -217,9 +259,9 @@ def _store(arguments: dict[str, Any]) -> Taken:
 
 def _arguments(intake: Intake) -> dict[str, Any]:
     provider, delivery, parsed = intake.provider, intake.delivery, intake.parsed
-    key = provider.delivery_key(delivery, parsed.payload)
+    key = key_of(intake)
     lane = provider.lane(parsed.payload, key)
-    withhold, events = parsed.reason if parsed.payload is None else None, []
+    withhold, events = parsed.reason if parsed.payload is None else intake.withhold or None, []
     if withhold is None:
         try:
             events = events_of(intake)
@@ -231,11 +273,11 @@ def _arguments(intake: Intake) -> dict[str, Any]:
         "tenant": to_uuid(intake.endpoint.tenant_id),
         "target": None,
         "integration": to_uuid(intake.endpoint.integration_id),
-        "endpoint": to_uuid(intake.endpoint.id),
+        "endpoint": to_uuid(intake.endpoint.id) if intake.endpoint.id else None,
         "provider": intake.endpoint.provider,
         "key": hashlib.sha256(key.encode()).digest(),
         "hash": hashlib.sha256(delivery.body).digest()[:16],
-        "event": new_uuid(),
+        "event": to_uuid(intake.event_id) if intake.event_id else new_uuid(),
         "kind": provider.event_type(parsed.payload)[:80] or "unmapped",
         "lane": lane.text,
         "theirs": lane.theirs,

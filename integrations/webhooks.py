@@ -17,9 +17,10 @@ from integrations.actions import attempt_is_ours, note_use, sample_rejection
 from integrations.endpoints import Endpoint, EndpointsUnknown, find_endpoint
 from integrations.events import BadPayload
 from integrations.guesses import client_address, guesses_too_much
-from integrations.intake import DatabaseAway, Intake, events_of, take
+from integrations.intake import DatabaseAway, Intake, events_of
 from integrations.models import hash_token
 from integrations.providers import Delivery, Provider, SignatureState, providers
+from integrations.spool import UNPROVEN, deliver, is_behind, is_open
 
 
 class Refusal(Exception):
@@ -46,7 +47,8 @@ class WebhookReceiver(APIView):
     Answers ``{"id": "wh_…"}``, 202 for a new delivery and 200 for one taken before, and otherwise
     ``{"problem": "…"}``: 400 malformed and unsigned, 401 signature, 404 unknown (429 after many),
     410 retired, 411 no length, 413 too large, 415 content type, and the provider's busy status
-    while the database is away. A verified delivery that makes no sense is kept in quarantine: 202.
+    while the database is away and the delivery cannot be kept on this host either. A verified
+    delivery that makes no sense is kept in quarantine: 202.
     """
 
     authentication_classes = ()  # the signature, or the token, is the proof
@@ -79,9 +81,11 @@ class WebhookReceiver(APIView):
         if state == "unsigned":
             _refuse_malformed(intake)
         try:
-            taken = take(intake)
+            taken = deliver(intake, secret_no=secret_no)
         except DatabaseAway as error:
             raise _busy(provider) from error
+        if taken.outcome == "spooled":
+            return accepted(provider, taken.event_id, is_new=True)
         if taken.outcome == "retired":  # a moment ago; what was remembered did not know
             raise _gone()
         note_use(endpoint, secret_no=secret_no, destination=taken.destination)
@@ -104,7 +108,7 @@ def _provider(name: str) -> Provider:
 
 def _endpoint(name: str, provider: Provider, token: str, *, fresh: bool = False) -> Endpoint:
     try:
-        endpoint = find_endpoint(token, fresh=fresh)
+        endpoint = find_endpoint(token, fresh=fresh, is_away=is_behind())
     except EndpointsUnknown as error:
         raise _busy(provider) from error
     if endpoint is None or endpoint.provider != name:
@@ -161,7 +165,8 @@ def _prove(
 ) -> tuple[str, int]:
     """Return what vouches for a delivery, and which secret did; or refuse it.
 
-    ``valid``, ``unsigned`` or ``token``; secret 1 is the current one, 2 the one before, 0 none.
+    ``valid``, ``unsigned``, ``token`` or ``unproven``; secret 1 is the current one, 2 the one
+    before, 0 none.
     """
     if not endpoint.signed and not attempt:
         return "unsigned", 0
@@ -178,7 +183,9 @@ def _prove(
             if attempt_is_ours(endpoint, hash_token(attempt)):
                 return "token", 0
         except Error as error:
-            raise _busy(provider) from error
+            if not is_open():
+                raise _busy(provider) from error
+            return UNPROVEN, 0  # asked again before it counts
     sample_rejection(endpoint, delivery, reason=f"signature {state}")
     raise Refusal(401, f"signature {state}")
 

@@ -11,6 +11,7 @@ from django.db import connection
 from django.utils import timezone
 
 from integrations.events import ContactOptedOut, MessageReceived, MessageStatus
+from integrations.known import Comparison
 from integrations.processing import Source
 from leads.actions import (
     Choice,
@@ -26,7 +27,7 @@ from leads.models import ContactPoint, Lead
 from leads.reading import Reading, read_text
 from leads.states import LeadState
 from messaging.actions import consent
-from messaging.models import Conversation
+from messaging.models import Conversation, Message
 from messaging.outcomes import apply_status
 from tenants.dispatch import emit, on
 from tenants.ulids import new_uuid, to_text, to_uuid
@@ -285,3 +286,31 @@ def honor_opt_out(event: ContactOptedOut, *, source: Source) -> None:
         source.note("opted in since")
         return
     source.note(f"opted out {event.address}")
+
+
+#: How far a report brings a message: ranks of ``Message.RANKS``.
+_RANK_OF_STATUS = {"accepted": 2, "sent": 2, "delivered": 3, "undelivered": 3, "failed": 3}
+
+
+@on(Comparison)
+def know_texts(comparison: Comparison) -> None:
+    """Say which listed texts are in a thread, and which reports tell nothing new.
+
+    A report about a text that we did not send, or do not know by that id, is none of our business:
+    nothing could be done with it.
+    """
+    wanted = {item.external_id for item in comparison.items}
+    ranks = {
+        text: Message.RANKS[status]
+        for text, status in Message.objects.filter(
+            provider=comparison.provider, external_id__in=wanted
+        ).values_list("external_id", "status")
+    }
+    for item in comparison.items:
+        rank = ranks.get(item.external_id)
+        if item.is_status is None:
+            is_known = rank is not None
+        else:
+            is_known = rank is None or rank >= _RANK_OF_STATUS[item.is_status]
+        if is_known:
+            comparison.known.add(item.key)

@@ -15,9 +15,11 @@ from typing import cast
 import structlog
 from django.conf import settings
 from django.db import Error, connection
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from integrations.models import Integration, WebhookEndpoint, hash_token
+from integrations.pauses import sends_paused, words
 from integrations.providers import Account, Carrier, HttpCall, OutboundText, SendResult, providers
 from integrations.transport import Answer, NoAnswer, NotWritten, call
 from leads.actions import lock_consents, owner
@@ -33,6 +35,8 @@ from tenants.ulids import to_text
 
 #: Texts claimed at once, and calls made at once, per process: about two seconds of sending.
 BATCH = CALLS = 8
+#: Seconds until a claimed text that a spool stopped is looked at again.
+PAUSE_S = 2.0
 #: Seconds to wait for one of the calls in flight before looking for more to claim.
 FLIGHT_LOOK_S = 0.1
 
@@ -108,6 +112,8 @@ def _tenants_with_sends() -> list[str]:
 def claim(tenant_id: str, *, most: int) -> list[Claim]:
     """Claim up to *most* attempts of a tenant and write them down before any call is made."""
     with tenant_context(tenant_id, durable=True):
+        if sends_paused():
+            return []
         claims = _claim_repeats(tenant_id, most)
         with connection.cursor() as cursor:
             cursor.execute("SELECT * FROM claim_sends(%s, %s)", [owner(), most - len(claims)])
@@ -266,7 +272,23 @@ def _pass_gate(one: Claim) -> tuple[Carrier, HttpCall, str, str] | None:
         status_callback_url=_callback_url(outbound, one.attempt),
     )
     http_call = carrier.build_send(text, account_of(integration))
+    if sends_paused():  # the last question before the call
+        _put_back(one)
+        return None
     return carrier, http_call, outbound.to_address, outbound.correlation_id
+
+
+def _put_back(one: Claim) -> None:
+    """Nothing was written, and no fault of the text: it waits until the spools are empty."""
+    soon = Now() + timedelta(seconds=PAUSE_S)
+    outbound = OutboundMessage.objects.filter(pk=one.outbound_id)
+    if one.repeats:
+        outbound.update(retry_at=soon)
+        return
+    outbound.update(state="queued", due_at=soon)
+    record_outcome(
+        one.outbound_id, one.attempt, Outcome(kind="not_written", source="gate", detail=words())
+    )
 
 
 def account_of(integration: Integration) -> Account:

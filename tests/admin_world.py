@@ -160,7 +160,8 @@ def fill_other_systems(office, lead, word):
     )
     Incident.objects.create(kind=word, severity="warning", title=word)
     SpoolHost.objects.get_or_create(
-        id=uuid.UUID(int=7), defaults={"name": "web-1", "clear_until": timezone.now()}
+        id=uuid.UUID(int=7),
+        defaults={"name": "web-1", "clear_until": timezone.now(), "stopped_at": timezone.now()},
     )
     with connection.cursor() as cursor:
         cursor.execute(

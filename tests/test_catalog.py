@@ -42,6 +42,7 @@ DEFINERS = {
     "live_events_after",
     "prune_live_events",
     "live_seq",
+    "reconciles_due",
 }
 
 APPEND_ONLY = {

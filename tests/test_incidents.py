@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from integrations.models import Integration, ReconcileRun
+from integrations.models import Integration, ReconcileRun, SpoolHost
 from pipelines.incidents import LOOK_LOCK, Problem, check, checks, look_at
 from pipelines.models import DeadLetter, Incident
 from tenants.context import tenant_context
-from tenants.models import PLATFORM_TENANT_ID
+from tenants.models import PLATFORM_TENANT_ID, Actor, User
 from tenants.ulids import to_uuid
 from tests.conftest import drain
 from tests.messaging.pages import client_of, person, queries, url
@@ -270,3 +271,34 @@ def test_incidents_of_another_tenant_are_not_shown(office, other_office):
     _, client = person(office, role="operator")
 
     assert b"Secret trouble" not in client.get(url(office, "incidents/")).content
+
+
+@pytest.mark.django_db(transaction=True)
+def test_while_texts_wait_for_a_host_everybody_is_told_and_staff_can_retire_it(committed_office):
+    office = committed_office
+    host = SpoolHost.objects.create(
+        id=uuid4(), name="web-9", pending=3,
+        clear_until=timezone.now() - timedelta(hours=1),
+    )  # fmt: skip
+    SpoolHost.objects.filter(pk=host.pk).update(heard_at=timezone.now() - timedelta(hours=1))
+    staff = User.objects.create(username="paula", is_staff=True, is_superuser=True)
+    with tenant_context(PLATFORM_TENANT_ID):
+        actor = Actor.objects.create(user=staff, name="Paula", role="tenant_admin")
+    try:
+        look_at(office.tenant.pk)
+        look_at(PLATFORM_TENANT_ID)
+        client = client_of(actor)
+
+        assert open_incidents(office)["sends_paused"].severity == "critical"
+        page = client.get("/t/platform/hosts/").content.decode()
+        assert "All texts wait for it" in page
+        assert client_of(office.agent).get(url(office, "hosts/")).status_code in (403, 404)
+        retire = f"/t/platform/hosts/{host.pk}/retire/"
+        client.post(retire, {"reason": " ", "_tenant": PLATFORM_TENANT_ID})
+        assert SpoolHost.objects.get(pk=host.pk).retired_at is None
+        client.post(retire, {"reason": "It burnt", "_tenant": PLATFORM_TENANT_ID})
+        assert SpoolHost.objects.get(pk=host.pk).retired_by == "paula"
+        look_at(office.tenant.pk)
+        assert "sends_paused" not in open_incidents(office)
+    finally:
+        look_at(PLATFORM_TENANT_ID)

@@ -4,6 +4,6 @@ from tenants.sql import run_sql_file
 
 
 class Migration(migrations.Migration):
-    dependencies = [("integrations", "0004_repair")]
+    dependencies = [("integrations", "0005_spool")]
 
     operations = [run_sql_file(__file__, reverse_sql="DROP FUNCTION contact_told;")]

@@ -278,6 +278,10 @@ class Carrier(Provider):
 class Reconciles(ABC):
     """Mixed into a provider whose API lists what its webhooks should have told."""
 
+    #: True where a list cannot be asked for a time, and begins with the newest: reading ends with
+    #: the first page on which all is old.
+    is_newest_first: ClassVar[bool] = False
+
     @abstractmethod
     def build_pull(self, since: datetime, cursor: str, account: Account) -> HttpCall:
         """Return the request for the page at *cursor* ("" is the first) of things since *since*."""

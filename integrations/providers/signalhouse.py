@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from integrations.addresses import normalize_address
 from integrations.events import (
@@ -36,6 +37,9 @@ from integrations.providers.base import (
     Delivery,
     HttpCall,
     OutboundText,
+    Pulled,
+    PullPage,
+    Reconciles,
     SendResult,
     SignatureState,
     any_match,
@@ -72,17 +76,22 @@ STATUSES: dict[str, Status] = {
 #: The error code of a message that was not sent because the person opted out of the campaign.
 OPTED_OUT = "OUT"
 
+#: What is asked for when their list is compared with what we were told, and the most per page.
+PULLED_EVENTS = "MESSAGE_RECEIVED,MESSAGE_SENT,MESSAGE_DELIVERED,MESSAGE_FAILED"
+PULL_LIMIT = 100
+
 #: Answers that do not say whether the text was taken: the request may still be worked on.
 UNDECIDED = {408, 409}
 
 
 @providers.register("signalhouse")
-class SignalHouse(Carrier):
+class SignalHouse(Carrier, Reconciles):
     name = "signalhouse"
     label = "SignalHouse"
     # They wait 3 s and try three times within about 2 s; after that a notice is lost.
     hold_s = 2.0
     has_idempotency_key = True
+    is_newest_first = True
 
     def verify(self, delivery: Delivery, secrets: Sequence[str], now: datetime) -> SignatureState:
         signed_at, given = _read_v1(delivery.header(SIGNATURE_V1))
@@ -190,6 +199,52 @@ class SignalHouse(Carrier):
         return SendResult(
             kind="ambiguous", error_code=str(status), error=error or f"answered {status}"
         )
+
+    def build_pull(self, since: datetime, cursor: str, account: Account) -> HttpCall:
+        """Their list knows no time: it begins with the newest, and *cursor* is a page's number."""
+        query = {"eventTypes": PULLED_EVENTS, "page": cursor or "1", "limit": str(PULL_LIMIT)}
+        if account.account_id:
+            query["groupId"] = account.account_id
+        return HttpCall(
+            method="GET",
+            url=f"{account.base_url.rstrip('/')}/notification?{urlencode(query)}",
+            headers={"Authorization": f"Bearer {account.api_key}", "Accept": "application/json"},
+            body=b"",
+        )
+
+    def read_pull(self, status: int, body: bytes) -> PullPage | None:
+        answer = parse_json(body).payload
+        if status != 200 or answer is None or not isinstance(answer.get("notifications"), list):
+            return None
+        notices = [one for one in answer["notifications"] if isinstance(one, Mapping)]
+        page = read_count(answer.get("page")) or 1
+        limit = read_count(answer.get("limit")) or PULL_LIMIT
+        is_last = page * limit >= (read_count(answer.get("totalCount")) or 0)
+        return PullPage(
+            items=tuple(item for one in notices if (item := self._pulled(one)) is not None),
+            cursor="" if is_last or not notices else str(page + 1),
+        )
+
+    def _pulled(self, notice: Payload) -> Pulled | None:
+        """Return a notice as a webhook; None for one that says nothing about a text."""
+        # The notice's own status says whether somebody has read it there.
+        payload = {name: value for name, value in notice.items() if name != "status"}
+        try:
+            events = self.parse(payload)
+        except BadPayload:
+            return None
+        for event in events:
+            if event.occurred_at is None:
+                continue
+            status = event.status if isinstance(event, MessageStatus) else None
+            return Pulled(
+                key=f"{event.external_id}:{status or 'received'}",
+                external_id=event.external_id,
+                body=json.dumps(payload, ensure_ascii=True).encode(),
+                at=event.occurred_at,
+                is_status=status,
+            )
+        return None
 
     def _received(self, payload: Payload) -> MessageReceived:
         message = _message(payload)

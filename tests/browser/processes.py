@@ -80,6 +80,7 @@ class Web(Process):
             DB_NAME=database,
             PORT=str(port),
             FAIRLEAD_BASE_URL=self.base,
+            FAIRLEAD_SPOOL="off",  # killed servers would stop the sends of other tests
         )
 
     def start(self) -> None:
