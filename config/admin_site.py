@@ -42,6 +42,8 @@ RECORDS = {
             "SendAttempt",
             "SendOutcome",
             "DailySend",
+            "BrandDay",
+            "NumberDay",
             "Notification",
             "ReadCursor",
             "Draft",
@@ -66,6 +68,7 @@ RECORDS = {
         "settings",
         [
             "PhoneNumber",
+            "Brand",
             "Integration",
             "WebhookEndpoint",
             "FieldMapping",

@@ -15,12 +15,15 @@ from integrations.addresses import normalize_address
 from integrations.events import BadPayload
 from leads.admin import StageFilter, stage_choices
 from messaging.models import (
+    Brand,
+    BrandDay,
     Conversation,
     DailySend,
     Draft,
     LiveEvent,
     Message,
     Notification,
+    NumberDay,
     OutboundMessage,
     PhoneNumber,
     ReadCursor,
@@ -88,18 +91,37 @@ class PhoneNumberAdmin(TenantAdmin):
     list_defer = _SECRETS
     search_fields = ["label"]
     search_phones = ["number"]
-    _counters = ["tokens", "refilled_at", "throttled_until", "day", "sent_today", "created_at"]
+    _counters = [
+        "tokens",
+        "refilled_at",
+        "throttled_until",
+        "day",
+        "sent_today",
+        "resting_reason",
+        "resting_until",
+        "active_since",
+        "created_at",
+    ]
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         limits = {"fields": ["status", "rate_per_second", "burst", "daily_cap"]}
         shown = [
-            (None, {"fields": ["number", "label", "worker", "integration"]}),
+            (None, {"fields": ["number", "label", "worker", "integration", "brand"]}),
             ("Limits", limits),
         ]
         return [*shown, ("Counters", {"fields": self._counters})] if obj else shown
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return ["number", *self._counters] if obj else self._counters
+
+
+@admin.register(Brand)
+class BrandAdmin(TenantAdmin):
+    hint = "Senders as carriers vetted them."
+    add_role = change_role = "configure"
+    list_display = ["name", "external_id", "daily_segment_cap"]
+    search_fields = ["name", "external_id"]
+    fields = ["name", "external_id", "daily_segment_cap"]
 
 
 @admin.register(StageMembership)
@@ -233,6 +255,20 @@ class SendOutcomeAdmin(LogAdmin):
 class DailySendAdmin(LogAdmin):
     hint = "Texts per day against the limit."
     list_display = ["day", "sent", "cap"]
+
+
+@admin.register(BrandDay)
+class BrandDayAdmin(LogAdmin):
+    hint = "Segments per brand and Pacific day."
+    list_display = ["day", "brand", "used", "cap"]
+    list_select_related = ["brand"]
+
+
+@admin.register(NumberDay)
+class NumberDayAdmin(LogAdmin):
+    hint = "What happened on each number, in parts to be added up."
+    list_display = ["day", "phone_number", "sent", "delivered", "failed", "filtered", "opt_outs"]
+    list_select_related = ["phone_number"]
 
 
 @admin.register(Notification)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from integrations.events import MessageStatus
@@ -23,10 +23,14 @@ from leads.actions import (
     record_event,
     sql_id,
 )
-from leads.models import Lead
+from leads.events import LeadMoved
 from leads.states import LeadState
 from messaging.actions.consent import opt_out
-from messaging.models import Conversation, OutboundMessage, SendAttempt, SendOutcome
+from messaging.codes import error_class
+from messaging.models import Message, OutboundMessage, SendAttempt, SendOutcome
+from tenants.context import tenant_context
+from tenants.correlation import correlation_id
+from tenants.dispatch import emit
 
 #: A text that never reached the provider is tried again after 2^n x 2 s, at most 10 minutes.
 BACKOFF_S, MAX_BACKOFF_S, MAX_ATTEMPTS = 2.0, 600.0, 10
@@ -36,7 +40,17 @@ LONGEST_WAIT, PATIENCE_S = timedelta(hours=24), 30.0
 #: person must settle it. It is never sent anew.
 REPEATS_S = (5, 15, 60, 300, 900, 3600)
 
+#: A doubt is looked up this long after it began, in seconds, where the provider lists its texts.
+LOOKS_S = (30, 120, 600)
+#: Nobody could tell within this time: a person decides. ``tenants_with_sends`` says the same.
+GIVE_UP_AFTER = timedelta(hours=24)
+
+#: The reason of a text that failed because nobody could tell.
+UNKNOWN = "unknown"
+
 _OPEN = ("sending", "unknown")
+#: What proves that the provider took a text.
+_TAKEN = ("accepted", "delivered", "undelivered")
 
 
 class StatusTooEarly(Exception):
@@ -56,6 +70,7 @@ class Outcome:
     latency_ms: int | None = None
     retry_after_s: float | None = None
     may_repeat: bool = False  # the provider replays its answer for the same idempotency key
+    may_look: bool = False  # the provider lists its texts
 
 
 @transaction.atomic
@@ -63,13 +78,14 @@ def record_outcome(outbound_id: str, attempt: int, outcome: Outcome) -> Outbound
     """Add a fact about an attempt and move its text as far as it goes.
 
     An outcome of an older attempt, or of a text that is settled, is kept and moves nothing, but
-    for the carrier's own report that it has the text.
+    for the carrier's own report that it has the text. One that was given up is not settled.
     """
-    address = OutboundMessage.objects.values_list("to_address", flat=True).get(pk=outbound_id)
-    lock_consents([address])
-    outbound = OutboundMessage.objects.select_for_update(no_key=True).get(pk=outbound_id)
+    lock_recipient(outbound_id)
+    locked = OutboundMessage.objects.select_for_update(no_key=True)
+    outbound = locked.defer("verdict").get(pk=outbound_id)
+    attempts = SendAttempt.objects.filter(outbound=outbound, attempt=attempt)
     SendOutcome.objects.create(
-        attempt=SendAttempt.objects.get(outbound=outbound, attempt=attempt),
+        attempt_id=attempts.values_list("pk", flat=True).get(),
         kind=outcome.kind,
         source=outcome.source,
         http_status=outcome.http_status,
@@ -78,15 +94,53 @@ def record_outcome(outbound_id: str, attempt: int, outcome: Outcome) -> Outbound
         detail=outcome.detail[:2000],
         latency_ms=outcome.latency_ms,
     )
-    if outbound.attempt == attempt and outbound.state in (*_OPEN, "sent"):
+    if outcome.kind in _TAKEN:
+        _note_second_text(outbound, attempt)
+    if outbound.attempt == attempt and (outbound.state in (*_OPEN, "sent") or _given_up(outbound)):
         _derive(outbound, outcome)
     elif _proves_acceptance(outcome) and outbound.state in ("queued", *_OPEN):
         _derive(outbound, outcome)  # an older attempt did get through: no other one is made
     return outbound
 
 
+def lock_recipient(outbound_id: str) -> None:
+    """Lock the person a text goes to, before the text: the order in which everybody locks."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT FROM outbound_messages AS o JOIN consents AS c ON c.tenant_id = o.tenant_id"
+            " AND c.channel = 'sms' AND c.address = o.to_address AND c.scope = ''"
+            " WHERE o.tenant_id = %s AND o.id = %s FOR NO KEY UPDATE OF c",
+            [owner(), sql_id(outbound_id)],
+        )
+
+
 def _proves_acceptance(outcome: Outcome) -> bool:
-    return outcome.source == "callback" and outcome.kind in ("accepted", "delivered", "undelivered")
+    return outcome.source in ("callback", "lookup") and outcome.kind in _TAKEN
+
+
+def _given_up(outbound: OutboundMessage) -> bool:
+    """Tell whether a text failed only because nobody could tell, and nobody decided since."""
+    return (
+        outbound.state == "failed"
+        and outbound.gave_up_at is not None
+        and outbound.decided_at is None
+    )
+
+
+def _note_second_text(outbound: OutboundMessage, attempt: int) -> None:
+    """Two attempts were taken: the person has the text twice. People are shown that."""
+    others = SendOutcome.objects.filter(attempt__outbound=outbound, kind__in=_TAKEN)
+    if outbound.attempt == 1 or outbound.went_twice:
+        return
+    if others.exclude(attempt__attempt=attempt).exists():
+        outbound.went_twice = True
+        outbound.save(update_fields=["went_twice"])
+        record_event(
+            outbound.lead_id,
+            kind="text_went_twice",
+            cause=f"{outbound.pk}:twice",
+            payload={"message": outbound.message_id},
+        )
 
 
 def _derive(outbound: OutboundMessage, outcome: Outcome) -> None:
@@ -95,8 +149,7 @@ def _derive(outbound: OutboundMessage, outcome: Outcome) -> None:
             _accept(outbound, outcome)
         case "delivered" | "undelivered" | "failed":
             _accept(outbound, outcome)
-            if outcome.kind == "delivered" or outbound.state in (*_OPEN, "sent"):
-                _settle(outbound, outcome.kind, outcome.detail or outcome.error_code)
+            _conclude(outbound, outcome)
         case "opted_out":
             _carrier_opt_out(outbound, outcome)
         case "stopped" if outbound.state == "sending":
@@ -105,30 +158,62 @@ def _derive(outbound: OutboundMessage, outcome: Outcome) -> None:
             _requeue(outbound, outcome)
         case "ambiguous" if outbound.state == "sending":
             _doubt(outbound, outcome)
+        case "gave_up" if outbound.state == "unknown":
+            outbound.gave_up_at = timezone.now()
+            _settle(outbound, "failed", outcome.detail)
 
 
 def _accept(outbound: OutboundMessage, outcome: Outcome) -> None:
     """The provider has the text: from here on it counts as sent."""
-    if outcome.provider_id and not outbound.provider_message_id:
+    is_named = outcome.provider_id and not outbound.provider_message_id
+    if is_named:
         outbound.provider_message_id = outcome.provider_id
+    may_begin = outbound.state in ("queued", *_OPEN) or _given_up(outbound)
+    if may_begin and outcome.kind != "failed":
+        _settle(outbound, "sent", "")  # and the message takes over the provider's id
+        after_acceptance(outbound)
+    elif is_named:
         outbound.save(update_fields=["provider_message_id"])
-        outbound.message.__class__.objects.filter(pk=outbound.message_id, external_id=None).update(
+        Message.objects.filter(pk=outbound.message_id, external_id=None).update(
             external_id=outcome.provider_id
         )
-    if outbound.state not in ("queued", *_OPEN) or outcome.kind == "failed":
-        return
-    _settle(outbound, "sent", "")
-    after_acceptance(outbound)
 
 
-def _settle(outbound: OutboundMessage, state: str, error: str) -> None:
+def _conclude(outbound: OutboundMessage, outcome: Outcome) -> None:
+    """The provider says how it ended: delivered stands against everything, failures once."""
+    error = outcome.detail or outcome.error_code
+    if _given_up(outbound):  # it failed, as was assumed: now it is known
+        outbound.decided_at, outbound.error = timezone.now(), error
+        outbound.save(update_fields=["decided_at", "error"])
+    elif outcome.kind == "delivered" or outbound.state in (*_OPEN, "sent"):
+        _settle(outbound, outcome.kind, error, code=outcome.error_code)
+
+
+def _settle(outbound: OutboundMessage, state: str, error: str, *, code: str = "") -> None:
     if outbound.state == state:
         return
     outbound.state = state
     outbound.error = error
-    outbound.retry_at = None
+    outbound.error_code, outbound.error_class = code[:40], error_class(code)
+    outbound.retry_at = outbound.look_at = None
     outbound.updated_at = timezone.now()
-    outbound.save(update_fields=["state", "error", "retry_at", "updated_at"])
+    if outbound.gave_up_at is not None and state != "failed":
+        outbound.decided_at = outbound.updated_at
+    outbound.save(update_fields=_SETTLED)
+
+
+_SETTLED = [
+    "state",
+    "error",
+    "error_code",
+    "error_class",
+    "provider_message_id",
+    "retry_at",
+    "look_at",
+    "gave_up_at",
+    "decided_at",
+    "updated_at",
+]
 
 
 def _requeue(outbound: OutboundMessage, outcome: Outcome) -> None:
@@ -173,16 +258,41 @@ def _doubt(outbound: OutboundMessage, outcome: Outcome) -> None:
     outbound.retry_at = (
         timezone.now() + timedelta(seconds=REPEATS_S[0]) if outcome.may_repeat else None
     )
+    outbound.look_at = timezone.now() + timedelta(seconds=LOOKS_S[0]) if outcome.may_look else None
+    outbound.looks = 0
     outbound.updated_at = timezone.now()
-    outbound.save(update_fields=["state", "error", "retry_at", "updated_at"])
+    outbound.save(update_fields=["state", "error", "retry_at", "look_at", "looks", "updated_at"])
+
+
+def give_up_unknown(tenant_id: str) -> int:
+    """Leave the unknowns of a day ago to a person; return how many. Nothing is sent anew."""
+    with tenant_context(tenant_id, durable=True):
+        old = list(
+            OutboundMessage.objects.filter(state="unknown")
+            .filter(claimed_at__lte=Now() - GIVE_UP_AFTER)
+            .order_by("claimed_at")
+            .values_list("pk", "attempt", "to_address")[:100]
+        )
+    given_up = 0
+    for pk, attempt, address in old:
+        with tenant_context(tenant_id, durable=True):
+            lock_consents([address])
+            row = OutboundMessage.objects.select_for_update(no_key=True).filter(
+                pk=pk, attempt=attempt, state="unknown"
+            )
+            if row.exists():
+                record_outcome(pk, attempt, Outcome(kind="gave_up", source="lease", detail=UNKNOWN))
+                given_up += 1
+    return given_up
 
 
 def _carrier_opt_out(outbound: OutboundMessage, outcome: Outcome) -> None:
     """The carrier knows an opt-out that we did not: it becomes ours, and counts for everything."""
+    words = outcome.detail or "the carrier says: opted out"
     if outbound.state == "sending":
-        _settle(outbound, "suppressed", outcome.detail or "the carrier says: opted out")
+        _settle(outbound, "suppressed", words, code=outcome.error_code)
     else:
-        _settle(outbound, "failed", outcome.detail or "the carrier says: opted out")
+        _settle(outbound, "failed", words, code=outcome.error_code)
     opt_out(
         Choice(
             address=outbound.to_address,
@@ -196,41 +306,15 @@ def _carrier_opt_out(outbound: OutboundMessage, outcome: Outcome) -> None:
 
 def after_acceptance(outbound: OutboundMessage) -> None:
     """A text is out: the lead is touched, its timers are armed, nobody waits for it any more."""
-    confirms = outbound.purpose == "opt_out_confirmation"
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE conversations SET last_outbound_at = clock_timestamp(),"
-            " updated_at = clock_timestamp(), waiting_since = CASE WHEN %s"
-            "   AND coalesce(last_inbound_at <= %s, true) THEN NULL ELSE waiting_since END"
-            " WHERE tenant_id = %s AND id = %s",
-            [
-                not outbound.is_automated,
-                outbound.created_at,
-                owner(),
-                sql_id(outbound.conversation_id),
-            ],
+            "SELECT text_accepted(%s, %s, %s)", [owner(), sql_id(outbound.pk), correlation_id()]
         )
-    lead = Lead.objects.select_for_update(no_key=True).get(pk=outbound.lead_id)
-    touches = lead.state == LeadState.NEW and not confirms
-    record_event(
-        lead.pk,
-        kind="text_sent",
-        to=LeadState.TOUCHED if touches else None,
-        cause=f"{outbound.pk}:sent",
-        payload={"message": outbound.message_id, "purpose": outbound.purpose},
-        actor_id=outbound.actor_id,
-    )
+        (touches,) = cursor.fetchone()
     if touches:
-        arm_timer(lead.pk, kind="7D", days=SILENCE_DAYS["7D"])
-        arm_timer(lead.pk, kind="14D", days=SILENCE_DAYS["14D"])
-    if not confirms:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "UPDATE leads SET attempt_count = attempt_count + 1,"
-                " last_attempt_at = clock_timestamp(), updated_at = clock_timestamp()"
-                " WHERE tenant_id = %s AND id = %s",
-                [owner(), sql_id(lead.pk)],
-            )
+        emit(LeadMoved(lead_id=outbound.lead_id, to=LeadState.TOUCHED))
+        arm_timer(outbound.lead_id, kind="7D", days=SILENCE_DAYS["7D"])
+        arm_timer(outbound.lead_id, kind="14D", days=SILENCE_DAYS["14D"])
 
 
 # --- reports ----------------------------------------------------------------------------------
@@ -278,18 +362,9 @@ def _attempt_of(event: MessageStatus, provider: str, token_hash: str | None) -> 
     attempts = SendAttempt.objects.select_related("outbound")
     if token_hash is not None and (found := attempts.filter(token_hash=token_hash).first()):
         return found
-    outbound = (
-        OutboundMessage.objects.filter(provider_message_id=event.external_id)
-        .filter(Q(message__provider=provider))
-        .first()
-    )
-    if outbound is None:
-        return None
-    return attempts.filter(outbound=outbound, attempt=outbound.attempt).first()
-
-
-def conversation_of(outbound: OutboundMessage) -> Conversation:
-    """Return the conversation of a text with what a verdict needs."""
-    return Conversation.objects.select_related("tenant", "lead", "phone_number__integration").get(
-        pk=outbound.conversation_id
-    )
+    # Whichever attempt the provider gave this id; of a text sent again that may be an older one.
+    told = SendOutcome.objects.filter(
+        provider_id=event.external_id, attempt__outbound__message__provider=provider
+    ).exclude(provider_id="")
+    first = told.select_related("attempt__outbound").order_by("id").first()
+    return first.attempt if first else None

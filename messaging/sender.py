@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import random
-from collections.abc import Iterable
+import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import cast
 
 import structlog
 from django.conf import settings
@@ -18,16 +13,25 @@ from django.db import Error, connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from integrations.models import Integration, WebhookEndpoint, hash_token
+from integrations.models import hash_token
 from integrations.pauses import sends_paused, words
-from integrations.providers import Account, Carrier, HttpCall, OutboundText, SendResult, providers
+from integrations.providers import Carrier, HttpCall, SendResult
 from integrations.transport import Answer, NoAnswer, NotWritten, call
 from leads.actions import lock_consents, owner
 from messaging.actions.live import wake
+from messaging.actions.numbers import tend
 from messaging.actions.sending import facts_for
+from messaging.attempts import Claim, account_of, attempt_token, carrier_of, text_of
+from messaging.lookups import claim_looks, look
 from messaging.models import OutboundMessage, SendAttempt
-from messaging.outcomes import REPEATS_S, Outcome, conversation_of, record_outcome
-from messaging.verdict import decide
+from messaging.outcomes import (
+    REPEATS_S,
+    Outcome,
+    give_up_unknown,
+    lock_recipient,
+    record_outcome,
+)
+from messaging.verdict import Verdict, decide
 from tenants.context import tenant_context
 from tenants.correlation import correlated
 from tenants.faultpoints import hit
@@ -39,28 +43,17 @@ BATCH = CALLS = 8
 PAUSE_S = 2.0
 #: Seconds to wait for one of the calls in flight before looking for more to claim.
 FLIGHT_LOOK_S = 0.1
+#: Seconds in which a tenant that had nothing to claim is not asked again.
+QUIET_S = 0.25
+#: Seconds to let more calls end before claiming for a few free slots.
+GATHER_S = 0.02
+#: Seconds between two looks of a process at numbers that rest or fail, and at old unknowns.
+TEND_EVERY_S = 2.0
+
+#: Columns that cost a decryption each and are of no use to a send.
+_SECRETS = [f"phone_number__integration__{name}" for name in ("secret", "previous_secret")]
 
 logger = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """One attempt that this process may make."""
-
-    tenant_id: str
-    outbound_id: str
-    attempt: int
-    repeats: bool = False  # asks again about an unknown, with the same idempotency key
-
-
-def attempt_token(outbound_id: str, attempt: int) -> str:
-    """Return the secret part of an attempt's callback URL: it vouches for this attempt alone.
-
-    Derived, not stored: a repeat after a crash knows it again.
-    """
-    message = f"attempt:{outbound_id}.{attempt}".encode()
-    digest = hmac.new(settings.SECRET_KEY.encode(), message, hashlib.sha256).digest()
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
 class SendLoop:
@@ -72,10 +65,15 @@ class SendLoop:
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(max_workers=CALLS, thread_name_prefix="send")
         self._flying: set[Future[None]] = set()
+        self._tends_at = 0.0
+        self._quiet_until: dict[str, float] = {}
 
     def step(self) -> int:
         """Claim for the free slots and let fly; return how many texts moved, 0 when all rest."""
         self._flying = {flight for flight in self._flying if not flight.done()}
+        if 0 < BATCH - len(self._flying) < BATCH // 2:  # rather claim for several at once
+            wait(self._flying, timeout=GATHER_S)
+            self._flying = {flight for flight in self._flying if not flight.done()}
         claims = self._claim(BATCH - len(self._flying))
         self._flying |= {self._pool.submit(_send_in_thread, one) for one in claims}
         if claims:
@@ -89,14 +87,34 @@ class SendLoop:
 
     def _claim(self, most: int) -> list[Claim]:
         claims: list[Claim] = []
-        tenants = _tenants_with_sends() if most > 0 else []
+        tenants = self._not_quiet(_tenants_with_sends()) if most > 0 else []
         random.shuffle(tenants)
+        tends = bool(tenants) and self._is_time_to_tend()
         for tenant_id in tenants:
             _give_up_on_silent(tenant_id)
-            claims += claim(tenant_id, most=most - len(claims))
+            if tends:
+                give_up_unknown(tenant_id)
+                tend(tenant_id)
+            mine = claim(tenant_id, most=most - len(claims))
+            if not mine:
+                self._quiet_until[tenant_id] = time.monotonic() + QUIET_S
+            claims += mine
             if len(claims) >= most:
                 break
         return claims
+
+    def _not_quiet(self, tenants: list[str]) -> list[str]:
+        """Leave out who had nothing to claim a moment ago: a spent cap, numbers at rest."""
+        now = time.monotonic()
+        self._quiet_until = {one: at for one, at in self._quiet_until.items() if at > now}
+        return [tenant_id for tenant_id in tenants if tenant_id not in self._quiet_until]
+
+    def _is_time_to_tend(self) -> bool:
+        now = time.monotonic()
+        if now < self._tends_at:
+            return False
+        self._tends_at = now + TEND_EVERY_S
+        return True
 
 
 def _lease_s() -> float:
@@ -115,6 +133,7 @@ def claim(tenant_id: str, *, most: int) -> list[Claim]:
         if sends_paused():
             return []
         claims = _claim_repeats(tenant_id, most)
+        claims += claim_looks(tenant_id, most - len(claims))
         with connection.cursor() as cursor:
             cursor.execute("SELECT * FROM claim_sends(%s, %s)", [owner(), most - len(claims)])
             rows = cursor.fetchall()
@@ -188,7 +207,8 @@ def _silence(outbound: OutboundMessage) -> Outcome:
         kind="ambiguous",
         source="lease",
         detail="the sending process died before it knew",
-        may_repeat=_carrier(outbound).has_idempotency_key,
+        may_repeat=carrier_of(outbound).has_idempotency_key,
+        may_look=carrier_of(outbound).has_lookup,
     )
 
 
@@ -210,6 +230,9 @@ def _send_in_thread(one: Claim) -> None:
 def send(one: Claim) -> None:
     """Make one claimed attempt: gate, call, record. Two short transactions around the call."""
     hit("sender.after_claim")
+    if one.looks:
+        look(one)
+        return
     with tenant_context(one.tenant_id, durable=True):
         request = _pass_gate(one)
     if request is None:
@@ -233,15 +256,18 @@ def _pass_gate(one: Claim) -> tuple[Carrier, HttpCall, str, str] | None:
 
     A repeat passes it too: where the person opted out meanwhile, the text stays unknown.
     """
-    address = OutboundMessage.objects.values_list("to_address", flat=True).get(pk=one.outbound_id)
-    lock_consents([address])
-    outbound = OutboundMessage.objects.select_for_update(no_key=True, of=("self",)).get(
-        pk=one.outbound_id
+    lock_recipient(one.outbound_id)
+    outbound = (
+        OutboundMessage.objects.select_for_update(no_key=True, of=("self",))
+        .select_related("phone_number__integration", "conversation__lead", "conversation__tenant")
+        .defer("verdict", *_SECRETS)
+        .get(pk=one.outbound_id)
     )
     expected = "unknown" if one.repeats else "sending"
     if outbound.state != expected or outbound.attempt != one.attempt:
         return None  # somebody else settled it: we are too late, or were frozen
-    conversation = conversation_of(outbound)
+    conversation = outbound.conversation
+    conversation.phone_number = outbound.phone_number
     verdict = decide(
         facts_for(
             conversation,
@@ -251,10 +277,7 @@ def _pass_gate(one: Claim) -> tuple[Carrier, HttpCall, str, str] | None:
         )
     )
     if verdict.outcome == "deny":
-        if not one.repeats:
-            _stop(one, verdict.words)
-        else:
-            OutboundMessage.objects.filter(pk=outbound.pk).update(retry_at=None)
+        _refuse(one, outbound, verdict)
         return None
     if verdict.outcome == "hold" and not one.repeats:
         OutboundMessage.objects.filter(pk=outbound.pk).update(
@@ -262,16 +285,9 @@ def _pass_gate(one: Claim) -> tuple[Carrier, HttpCall, str, str] | None:
         )
         _stop(one, verdict.words)
         return None
-    carrier = _carrier(outbound)
+    carrier = carrier_of(outbound)
     integration = outbound.phone_number.integration
-    text = OutboundText(
-        sender=outbound.phone_number.number,
-        recipient=outbound.to_address,
-        body=outbound.body,
-        idempotency_key=f"{outbound.pk}.{one.attempt}",
-        status_callback_url=_callback_url(outbound, one.attempt),
-    )
-    http_call = carrier.build_send(text, account_of(integration))
+    http_call = carrier.build_send(text_of(outbound, one.attempt), account_of(integration))
     if sends_paused():  # the last question before the call
         _put_back(one)
         return None
@@ -291,37 +307,23 @@ def _put_back(one: Claim) -> None:
     )
 
 
-def account_of(integration: Integration) -> Account:
-    """Return what a provider needs of an integration to call its API."""
-    return Account(
-        base_url=integration.base_url,
-        api_key=integration.api_key,
-        account_id=integration.account_id or "",
-        settings=integration.settings,
-    )
+def _refuse(one: Claim, outbound: OutboundMessage, verdict: Verdict) -> None:
+    """Keep a text from going. Where only its number rests, it waits with it and is not lost."""
+    rests = verdict.reasons == ("number_inactive",) and outbound.phone_number.status == "resting"
+    if one.repeats and rests:
+        _plan_next_repeat(outbound)
+    elif one.repeats:
+        OutboundMessage.objects.filter(pk=outbound.pk).update(retry_at=None)
+    else:
+        if rests:
+            OutboundMessage.objects.filter(pk=outbound.pk).update(state="queued")
+        _stop(one, verdict.words)
 
 
 def _stop(one: Claim, words: str) -> None:
     record_outcome(
         one.outbound_id, one.attempt, Outcome(kind="stopped", source="gate", detail=words)
     )
-
-
-def _carrier(outbound: OutboundMessage) -> Carrier:
-    return cast(Carrier, providers[outbound.phone_number.integration.provider]())
-
-
-def _callback_url(outbound: OutboundMessage, attempt: int) -> str:
-    endpoints: Iterable[WebhookEndpoint] = (
-        WebhookEndpoint.objects.filter(
-            integration=outbound.phone_number.integration, signed=True, retired_at=None
-        )
-        .select_related("integration")
-        .order_by("id")[:1]
-    )
-    for endpoint in endpoints:
-        return f"{endpoint.url}{attempt_token(outbound.pk, attempt)}/"
-    return ""
 
 
 def _call(carrier: Carrier, http_call: HttpCall, recipient: str) -> Outcome:
@@ -335,6 +337,7 @@ def _call(carrier: Carrier, http_call: HttpCall, recipient: str) -> Outcome:
             source="call",
             detail=str(error),
             may_repeat=carrier.has_idempotency_key,
+            may_look=carrier.has_lookup,
         )
     return _outcome(carrier, answer, recipient)
 
@@ -353,6 +356,7 @@ def _outcome(carrier: Carrier, answer: Answer, recipient: str) -> Outcome:
         latency_ms=answer.latency_ms,
         retry_after_s=result.retry_after_s,
         may_repeat=carrier.has_idempotency_key,
+        may_look=carrier.has_lookup,
     )
 
 

@@ -18,10 +18,12 @@ from messaging.views import (
     integrations,
     leads,
     mappings,
+    numbers,
     optouts,
     reply,
     texting,
     thread,
+    unknowns,
 )
 from messaging.views.poll import poll
 
@@ -78,6 +80,12 @@ urlpatterns = [
     path("hosts/<uuid:host>/retire/", hosts.retire, name="host-retire"),
     path("incidents/", incidents.incidents, name="incidents"),
     path("incidents/part/", incidents.part, name="incidents-part"),
+    path("numbers/", numbers.index, name="numbers"),
+    path("numbers/<str:phone_number>/", numbers.number, name="number"),
+    path("numbers/<str:phone_number>/rest/", numbers.rest, name="number-rest"),
+    path("numbers/<str:phone_number>/wake/", numbers.wake, name="number-wake"),
+    path("sends/unknown/", unknowns.index, name="unknowns"),
+    path("sends/unknown/<str:outbound>/decide/", unknowns.decide, name="unknown-decide"),
     path("account/", account.account, name="account"),
     path("account/notifications/", account.notifications, name="notifications"),
     path("account/theme/", account.theme, name="theme"),

@@ -30,6 +30,8 @@ from integrations.providers import Delivery
 from leads.actions import Choice, add_contact_point, arm_timer, put_label, record_choice
 from messaging.actions.sending import send_reply
 from messaging.models import (
+    Brand,
+    BrandDay,
     Conversation,
     DailySend,
     Draft,
@@ -128,6 +130,8 @@ def fill(office, word):
         )
         SendOutcome.objects.create(attempt=attempt, kind="accepted", source="call", detail=word)
         DailySend.objects.create(day=timezone.localdate(), cap=10)
+        brand = Brand.objects.create(name=word)
+        BrandDay.objects.create(brand=brand, day=timezone.localdate(), cap=10)
         Draft.objects.create(actor=office.agent, conversation=conversation, body=word)
         ReadCursor.objects.get_or_create(actor=office.agent, conversation=conversation)
         PipelineRun.objects.create(pipeline_name=word)

@@ -10,6 +10,7 @@ from leads.actions import Choice, add_contact_point, arm_timer
 from leads.models import ContactPoint, LeadEvent, Stage
 from messaging import urls as pages
 from messaging.actions.consent import opt_out
+from messaging.actions.sending import send_reply
 from messaging.models import Conversation, Message, Notification, OutboundMessage
 from tenants.ulids import new_id
 from tests.messaging.pages import person
@@ -19,6 +20,8 @@ pytestmark = pytest.mark.django_db
 #: A word that stands in every row of the other tenant, and so must never be answered.
 CANARY = "ZANZIBAR"
 FOREIGN_NUMBER = "+13125550177"
+#: A web host is nobody's but the platform's, whatever its id.
+HOST = "01a21235-80bb-43c3-a146-94733915db3f"
 
 #: Ids that name nothing: another kind, an alias letter, too long, too large, bytes that hurt.
 GARBAGE = (
@@ -75,6 +78,8 @@ def foreign(other_office):
         lead.save(update_fields=["full_name"])
         add_contact_point(lead.pk, kind="phone", value="+13125550178", source=CANARY)
         arm_timer(lead.pk, kind="CALLBACK", days=1)
+        agent, conversation = other_office.agent.pk, message.conversation_id
+        sent = send_reply(conversation, body=CANARY, actor_id=agent, send_key="foreign-01")
         opt_out(Choice(address=FOREIGN_NUMBER, kind="opt_out", reason=CANARY))
         stage = Stage.objects.create(
             key="zanzibar", label=CANARY, short_label=CANARY, position=90, sla_minutes=5
@@ -87,11 +92,13 @@ def foreign(other_office):
             "address": FOREIGN_NUMBER,
             "contact_point": ContactPoint.objects.filter(kind="phone").first().pk,
             "phone_number": other_office.number.pk,
+            "outbound": sent.pk,
             "event": LeadEvent.objects.first().pk,
             "actor": other_office.agent.pk,
             "note": Notification.objects.first().pk,
             "integration": other_office.integration.pk,
             "endpoint": other_office.endpoint.pk,
+            "host": HOST,
         }
 
 
@@ -106,8 +113,11 @@ def own(office):
             "stage": "initial_message",
             "address": message.sender,
             "anything": message.pk,
+            "phone_number": office.number.pk,
+            "outbound": new_id("obm"),
             "integration": office.integration.pk,
             "endpoint": office.endpoint.pk,
+            "host": HOST,
         }
 
 
@@ -138,9 +148,12 @@ def test_every_page_is_walked():
         "anything",
         "conv",
         "endpoint",
+        "host",
         "integration",
         "lead_id",
         "message",
+        "outbound",
+        "phone_number",
         "stage",
     }
 
@@ -190,6 +203,8 @@ def test_ids_of_the_right_tenant_and_the_wrong_kind_are_404(office, own):
             "stage": "conv",
             "address": own["conv"],
             "anything": new_id("msg"),
+            "phone_number": own["conv"],
+            "outbound": own["conv"],
             "integration": own["endpoint"],
             "endpoint": own["integration"],
         }

@@ -187,6 +187,7 @@ def _queue_new(conversation: Conversation, text: Text) -> OutboundMessage:
         is_automated=text.is_automated,
         actor_id=text.actor_id,
         consent_event_id=text.consent_event_id,
+        segments=segments.segments,
         verdict=verdict.as_json(),
         correlation_id=correlation_id(),
         **due,

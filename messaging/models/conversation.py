@@ -13,8 +13,58 @@ from tenants.models import Actor, ChildModel, TenantForeignKey, TenantModel
 PHONE_NUMBER_STATUSES = {"active": "Active", "resting": "Resting", "retired": "Retired"}
 
 
+class Brand(TenantModel):
+    """A sender as carriers know it (10DLC). T-Mobile caps its segments per Pacific day."""
+
+    id = UlidField(prefix="brand", primary_key=True)
+    name = models.CharField(max_length=120)
+    external_id = models.CharField(
+        max_length=80, blank=True, help_text="The registry's id, such as BXXXXXX."
+    )
+    daily_segment_cap = models.PositiveIntegerField(
+        default=2000, help_text="Segments a day, as the brand was vetted."
+    )
+
+    class Meta:
+        db_table = "brands"
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "name"], name="ux_brands_name"),
+            NoDelete(name="brands_stay"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class BrandDay(ChildModel):
+    """Segments a brand used on one Pacific day; the check keeps every path to the cap.
+
+    The carrier of a recipient is not known, so every text counts as one to T-Mobile.
+    """
+
+    id = UlidField(prefix="bday", primary_key=True)
+    brand = TenantForeignKey(Brand, related_name="days")
+    day = models.DateField(help_text="In Los Angeles.")
+    used = models.PositiveIntegerField(default=0)
+    cap = models.PositiveIntegerField()
+
+    class Meta:
+        db_table = "brand_days"
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "brand", "day"], name="ux_brand_days_day"),
+            models.CheckConstraint(condition=Q(used__lte=models.F("cap")), name="brand_days_cap"),
+            NoDelete(name="brand_days_stay"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day}: {self.used} of {self.cap}"
+
+
 class PhoneNumber(TenantModel):
-    """One of our numbers. Its row is the token bucket and the daily counter of its sends."""
+    """One of our numbers. Its row is the token bucket and the daily counter of its sends.
+
+    One that rests sends nothing until ``resting_until``, or until somebody wakes it.
+    """
 
     STATUSES = PHONE_NUMBER_STATUSES
 
@@ -23,6 +73,7 @@ class PhoneNumber(TenantModel):
     label = models.CharField(max_length=60, blank=True)
     worker = TenantForeignKey(Worker, null=True, blank=True, related_name="phone_numbers")
     integration = TenantForeignKey(Integration, related_name="phone_numbers")
+    brand = TenantForeignKey(Brand, null=True, blank=True, related_name="phone_numbers")
     status = models.CharField(max_length=8, choices=STATUSES, default="active")
     rate_per_second = models.FloatField(default=1.0, help_text="Texts a second, on average.")
     burst = models.FloatField(default=10.0, help_text="Texts at once after a pause.")
@@ -32,6 +83,11 @@ class PhoneNumber(TenantModel):
     day = models.DateField(null=True, editable=False, help_text="Of the tenant's zone.")
     sent_today = models.PositiveIntegerField(default=0, editable=False)
     daily_cap = models.PositiveIntegerField(default=500, help_text="Texts a day.")
+    resting_reason = models.CharField(max_length=200, blank=True, editable=False)
+    resting_until = models.DateTimeField(null=True, editable=False)
+    active_since = models.DateTimeField(
+        null=True, editable=False, help_text="What happened before is not held against it."
+    )
 
     class Meta:
         db_table = "phone_numbers"
@@ -44,6 +100,10 @@ class PhoneNumber(TenantModel):
             models.CheckConstraint(
                 condition=Q(status__in=list(PHONE_NUMBER_STATUSES)),
                 name="phone_numbers_status_is_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="resting") | Q(resting_reason="", resting_until=None),
+                name="phone_numbers_rest_has_state",
             ),
             NoDelete(name="phone_numbers_stay"),
         ]
@@ -70,6 +130,55 @@ class DailySend(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.day}: {self.sent} of {self.cap}"
+
+
+class NumberDay(ChildModel):
+    """What happened on a number on one of the tenant's days: a part of it, to be added up.
+
+    Writers never wait for each other: each takes a part that nobody else holds, or begins a new
+    one (``number_count``). The day is the one on which a fact was recorded.
+    """
+
+    #: Counters, in the order in which people read them.
+    COUNTERS = (
+        "sent",
+        "delivered",
+        "undelivered",
+        "failed",
+        "refused",
+        "filtered",
+        "opt_outs",
+        "unknown",
+        "inbound",
+    )
+
+    id = UlidField(prefix="nday", primary_key=True)
+    phone_number = TenantForeignKey(PhoneNumber, related_name="days")
+    day = models.DateField()
+    sent = models.PositiveIntegerField(default=0, help_text="Accepted by the carrier.")
+    delivered = models.PositiveIntegerField(default=0)
+    undelivered = models.PositiveIntegerField(default=0)
+    failed = models.PositiveIntegerField(default=0)
+    refused = models.PositiveIntegerField(default=0, help_text="Of the failed: never accepted.")
+    filtered = models.PositiveIntegerField(default=0, help_text="Of those: taken for spam.")
+    opt_outs = models.PositiveIntegerField(default=0, help_text="Texts that said STOP.")
+    unknown = models.PositiveIntegerField(default=0, help_text="Sends that became doubtful.")
+    inbound = models.PositiveIntegerField(default=0)
+    codes = models.JSONField(default=dict, help_text="Error code: how often.")
+    needs_review = models.BooleanField(default=False, help_text="Something spoke against it.")
+
+    class Meta:
+        db_table = "number_days"
+        constraints = [NoDelete(name="number_days_stay")]
+        indexes = [
+            models.Index(fields=["tenant", "phone_number", "day"], name="number_days_day"),
+            models.Index(
+                fields=["tenant"], condition=Q(needs_review=True), name="number_days_review"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day}"
 
 
 CONVERSATION_STATUSES = {"open": "Open", "snoozed": "Snoozed", "done": "Done"}

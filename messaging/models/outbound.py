@@ -52,6 +52,7 @@ class OutboundMessage(ChildModel):
     is_automated = models.BooleanField(default=False)
     actor = TenantForeignKey(Actor, null=True, related_name="+")
     consent_event = TenantForeignKey(ConsentEvent, null=True, related_name="+")
+    segments = models.PositiveSmallIntegerField(default=1, help_text="As carriers count them.")
     verdict = models.JSONField(help_text="Why it was allowed or held, with every reason.")
     due_at = models.DateTimeField(db_default=Now())
     state = models.CharField(max_length=11, choices=STATES, default="queued")
@@ -60,11 +61,25 @@ class OutboundMessage(ChildModel):
     claimed_at = models.DateTimeField(null=True)
     retry_at = models.DateTimeField(null=True, help_text="Of an unknown: next idempotent repeat.")
     repeats = models.PositiveSmallIntegerField(default=0)
+    look_at = models.DateTimeField(null=True, help_text="Of an unknown: next look-up.")
+    looks = models.PositiveSmallIntegerField(default=0, help_text="Look-ups that were answered.")
+    resends = models.PositiveSmallIntegerField(default=0, help_text="By people, after a doubt.")
+    resent_by = TenantForeignKey(Actor, null=True, related_name="+")
+    gave_up_at = models.DateTimeField(
+        null=True, help_text="Nobody could tell within a day: a person decides."
+    )
+    decided_at = models.DateTimeField(null=True)
+    decided_by = TenantForeignKey(Actor, null=True, related_name="+")
+    went_twice = models.BooleanField(
+        default=False, help_text="Two attempts turned out to have been taken."
+    )
     sent_before_stop = models.BooleanField(
         default=False, help_text="An opt-out met it when it was already in flight."
     )
     provider_message_id = models.CharField(max_length=200, blank=True)
     error = models.TextField(blank=True)
+    error_code = models.CharField(max_length=40, blank=True)
+    error_class = models.CharField(max_length=12, blank=True)
     correlation_id = models.CharField(max_length=40, blank=True)
     updated_at = models.DateTimeField(db_default=Now())
 
@@ -77,6 +92,12 @@ class OutboundMessage(ChildModel):
                 fields=["tenant", "consent_event"],
                 condition=Q(purpose="opt_out_confirmation"),
                 name="ux_outbound_one_confirmation",
+            ),
+            # A text at the carrier is one text of ours: no look-up gives it to a second.
+            models.UniqueConstraint(
+                fields=["tenant", "provider_message_id", "phone_number"],
+                condition=~Q(provider_message_id=""),
+                name="ux_outbound_provider_id",
             ),
             models.CheckConstraint(
                 condition=Q(state__in=list(OUTBOUND_MESSAGE_STATES)), name="outbound_state_is_known"
@@ -93,6 +114,11 @@ class OutboundMessage(ChildModel):
                 condition=Q(state__in=["queued", "cancelled", "suppressed"])
                 | (Q(attempt__gt=0) & Q(consent_rev__isnull=False)),
                 name="outbound_sending_has_proof",
+            ),
+            models.CheckConstraint(condition=Q(segments__gt=0), name="outbound_has_segments"),
+            models.CheckConstraint(
+                condition=Q(resends=0) | Q(resent_by__isnull=False),
+                name="outbound_resent_by_somebody",
             ),
             NoDelete(name="outbound_messages_stay"),
         ]
@@ -111,6 +137,19 @@ class OutboundMessage(ChildModel):
                 fields=["tenant", "to_address"],
                 condition=Q(state__in=["queued", "sending", "unknown"]),
                 name="outbound_open_by_address",
+            ),
+            models.Index(
+                fields=["tenant", "phone_number", "-claimed_at"],
+                condition=Q(claimed_at__isnull=False),
+                name="outbound_by_number",
+            ),
+            models.Index(
+                fields=["tenant", "gave_up_at"],
+                condition=Q(gave_up_at__isnull=False, decided_at=None),
+                name="outbound_undecided",
+            ),
+            models.Index(
+                fields=["tenant", "-id"], condition=Q(went_twice=True), name="outbound_twice"
             ),
         ]
 
@@ -152,14 +191,24 @@ SEND_OUTCOME_KINDS = {
     "delivered": "Delivered",
     "undelivered": "Undelivered",
     "stopped": "Stopped before the call",
+    "not_found": "Not found at the provider",
+    "look_failed": "Look-up failed",
+    "gave_up": "Nobody could tell",
 }
 
 
 class SendOutcome(ChildModel):
-    """What was learnt about an attempt: by the answer, a callback, or silence."""
+    """What was learnt about an attempt: by the answer, a callback, silence, a look-up, a person."""
 
     KINDS = SEND_OUTCOME_KINDS
-    SOURCES = {"call": "Answer", "callback": "Callback", "lease": "Silence", "gate": "Gate"}
+    SOURCES = {
+        "call": "Answer",
+        "callback": "Callback",
+        "lease": "Silence",
+        "gate": "Gate",
+        "lookup": "Look-up",
+        "operator": "Operator",
+    }
 
     id = UlidField(prefix="sou", primary_key=True)
     attempt = TenantForeignKey(SendAttempt, related_name="outcomes")
@@ -179,7 +228,14 @@ class SendOutcome(ChildModel):
             ),
             AppendOnly(name="send_outcomes_append_only"),
         ]
-        indexes = [models.Index(fields=["tenant", "attempt"], name="send_outcomes_attempt")]
+        indexes = [
+            models.Index(fields=["tenant", "attempt"], name="send_outcomes_attempt"),
+            models.Index(
+                fields=["tenant", "provider_id"],
+                condition=~Q(provider_id=""),
+                name="send_outcomes_provider_id",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.get_kind_display()

@@ -176,6 +176,14 @@ def percent_of(part: float, whole: float) -> int:
     return round(100 * part / whole) if whole else 0
 
 
+@register.simple_tag
+def rate(share: float | None) -> str:
+    """Write a share as ``3.2%``, whole percents from 10 on; a dash where there is none."""
+    if share is None:
+        return "\u2013"
+    return f"{share:.1%}" if 0 < share < 0.0995 else f"{share:.0%}"
+
+
 #: Status of an outbound text → icon.
 STATUS_ICONS = {
     "queued": "clock",
