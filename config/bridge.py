@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import io
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
 from a2wsgi.wsgi import WSGIMiddleware, WSGIResponder
+
+from config.patience import REQUEST_S, SLOWEST
 
 Scope = Any  # dictionaries whose keys depend on their "type"
 Message = Any
@@ -46,11 +49,16 @@ class Bridge(WSGIMiddleware):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         chunked = not any(name == b"content-length" for name, _ in scope["headers"])
-        body, complete = await _collect(receive, LONGEST_CHUNKED if chunked else COLLECTED)
+        try:
+            async with asyncio.timeout(REQUEST_S):
+                body, complete = await _collect(receive, LONGEST_CHUNKED if chunked else COLLECTED)
+        except TimeoutError:
+            await _refuse(send, 408, b"The body did not come in time.\n")
+            return
         if body is None:
             return
         if chunked and not complete:
-            await _refuse(send)
+            await _refuse(send, 413, b"Body too large without a length.\n")
             return
         scope = _tidy(scope)
         if chunked and body:
@@ -58,7 +66,8 @@ class Bridge(WSGIMiddleware):
         if complete:
             scope[_BODY] = body
         responder = _Responder(self.app, self.executor, self.send_queue_size)
-        await responder(scope, _resumed(body, receive), send)
+        rest = receive if complete else _in_time(receive)
+        await responder(scope, _resumed(body, rest), send)
 
 
 class _Responder(WSGIResponder):
@@ -145,6 +154,23 @@ def _resumed(body: bytearray, receive: Receive) -> Receive:
     return resumed
 
 
+def _in_time(receive: Receive) -> Receive:
+    """Go on receiving, for a thread that waits, from a client at least as fast as `SLOWEST`."""
+    deadline = time.monotonic() + REQUEST_S
+
+    async def receive_in_time() -> Message:
+        nonlocal deadline
+        try:
+            async with asyncio.timeout(max(deadline - time.monotonic(), 0)):
+                message = await receive()
+        except TimeoutError as error:
+            raise ClientGone("the body comes too slowly") from error
+        deadline += len(message.get("body", b"")) / SLOWEST
+        return message
+
+    return receive_in_time
+
+
 def _with_collected_body(app: WsgiApp) -> WsgiApp:
     """Give a whole body to Django as it is, without a hop to the loop for each read."""
 
@@ -171,8 +197,8 @@ def _tidy(scope: Scope) -> Scope:
     return {**scope, "headers": headers}
 
 
-async def _refuse(send: Send) -> None:
+async def _refuse(send: Send, status: int, words: bytes) -> None:
     headers = [(b"content-type", b"text/plain"), (b"connection", b"close")]
     with suppress(OSError):
-        await send({"type": "http.response.start", "status": 413, "headers": headers})
-        await send({"type": "http.response.body", "body": b"Body too large without a length.\n"})
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": words})

@@ -278,6 +278,12 @@ Q_CLUSTER = {
     "catch_up": False,
     "poll": 2,
 }
+#: Whether calls to providers may go to any address, plain HTTP included: for a sandbox.
+PRIVATE_CALLS = env.bool("FAIRLEAD_PRIVATE_CALLS", default=not PRODUCTION)
+#: Hosts, and all below them, that providers may be called at; empty: any public one.
+API_HOSTS = env.list("FAIRLEAD_API_HOSTS", default=[])
+#: Modules whose functions a task may name; django-q2 itself would run any.
+TASK_MODULES = ["config.schedules", *(f"{app}.tasks" for app in LOCAL_APPS)]
 #: Seconds a provider call may take in all; an attempt without an answer this long after its
 #: claim plus SEND_LEASE is unknown.
 SEND_DEADLINE = env.float("FAIRLEAD_SEND_DEADLINE", default=10.0)

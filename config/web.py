@@ -22,6 +22,8 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from config.patience import PatientProtocol
+
 #: Seconds that open streams get when the server stops; they never end by themselves.
 GRACE = 3
 #: Seconds to tell the database that the spool is empty.
@@ -68,6 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
         workers=options.workers,
         lifespan="off",
         ws="none",
+        http=PatientProtocol,
         timeout_graceful_shutdown=GRACE,
         access_log=False,
         server_header=False,

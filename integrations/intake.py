@@ -22,6 +22,7 @@ from integrations.tolerant import Parsed
 from leads.actions import Choice
 from leads.reading import read_refusal
 from tenants.correlation import correlation_id
+from tenants.faultpoints import hit
 from tenants.models import PLATFORM_TENANT_ID
 from tenants.ulids import new_uuid, to_text, to_uuid
 
@@ -249,7 +250,9 @@ def _store(arguments: dict[str, Any]) -> Taken:
         connection.ensure_connection()
         with Cursor(connection.connection) as cursor:
             # Not prepared: a pooler in front of the database may not keep statements.
+            hit("intake.before_commit")
             row = cursor.execute(_TAKE, arguments, prepare=False).fetchone()
+    hit("intake.after_commit")
     outcome, event = row or ("", None)
     return Taken(outcome=outcome, event_id=to_text("wh", event) if event else "")
 

@@ -27,6 +27,7 @@ from leads.actions import lock_consents, owner
 from tenants.context import broken, is_passing, tenant_context
 from tenants.correlation import correlated
 from tenants.dispatch import emit
+from tenants.faultpoints import hit
 from tenants.ulids import to_text
 
 #: Lanes per transaction, and events per lane: small slices, so that intake never waits long.
@@ -49,6 +50,7 @@ def drain_once(*, lanes: int = LANES, depth: int = DEPTH, flights: FlightLog | N
     random.shuffle(tenants)
     for tenant_id in tenants:
         if settled := _Drain(tenant_id, lanes, depth, flights).step():
+            hit("drain.after_commit")
             return settled
     return 0
 
@@ -157,11 +159,13 @@ def _part(work: Iterable[Work]) -> tuple[list[Work], list[int]]:
 
 def _process(work: list[Work]) -> None:
     """Do claimed work inside the open transaction; any exception fails all of it."""
+    hit("drain.after_claim")
     # Consent before leads, in one order: the lock order that keeps drains from deadlocking.
     lock_consents([item.their_number for item in work if item.their_number])
     for item in work:
         handle(item)
     _finish(work)
+    hit("drain.before_commit")
 
 
 def handle(item: Work) -> None:
@@ -170,7 +174,7 @@ def handle(item: Work) -> None:
         events = item.events()
         for event in events:
             emit(event, source=item.source)
-        if not events:
+        if not events and not item.source.notes:
             item.source.note("unmapped")
 
 

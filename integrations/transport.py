@@ -13,6 +13,7 @@ from functools import lru_cache
 
 import httpx
 
+from integrations.outward import Forbidden, pin
 from integrations.providers import HttpCall
 
 #: Seconds to connect; within it nothing of the request has been written.
@@ -64,6 +65,7 @@ async def _call(request: HttpCall, deadline_s: float) -> Answer:
                 verify=_certificates(),
             ) as client:
                 prepared = _prepare(client, request)
+                await _tie(prepared)
                 written = True  # unless one of the errors below says otherwise
                 async with aclosing(await client.send(prepared, stream=True)) as response:
                     body = b""
@@ -82,7 +84,8 @@ async def _call(request: HttpCall, deadline_s: float) -> Answer:
     except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError) as error:
         raise NotWritten(f"{type(error).__name__}: {error}") from error
     except TimeoutError as error:
-        raise NoAnswer(f"no answer within {deadline_s:g} s") from error
+        words = f"no answer within {deadline_s:g} s"
+        raise (NoAnswer if written else NotWritten)(words) from error
     except httpx.HTTPError as error:
         raise (NoAnswer if written else NotWritten)(f"{type(error).__name__}: {error}") from error
 
@@ -104,6 +107,15 @@ def _prepare(client: httpx.AsyncClient, request: HttpCall) -> httpx.Request:
     except (httpx.InvalidURL, ValueError, TypeError) as error:
         raise NotWritten(f"{type(error).__name__} in the address or the headers") from error
     return built
+
+
+async def _tie(prepared: httpx.Request) -> None:
+    try:
+        await pin(prepared)
+    except Forbidden as error:
+        raise NotWritten(str(error)) from error
+    except OSError as error:
+        raise NotWritten(f"{type(error).__name__}: {error}") from error
 
 
 _lock = threading.Lock()

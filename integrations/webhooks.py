@@ -16,6 +16,7 @@ from rest_framework.views import APIView
 from integrations.actions import attempt_is_ours, note_use, sample_rejection
 from integrations.endpoints import Endpoint, EndpointsUnknown, find_endpoint
 from integrations.events import BadPayload
+from integrations.guesses import client_address, guesses_too_much
 from integrations.intake import DatabaseAway, Intake, events_of
 from integrations.models import hash_token
 from integrations.providers import Delivery, Provider, SignatureState, providers
@@ -44,10 +45,10 @@ class WebhookReceiver(APIView):
     """``POST /hooks/<provider>/<token>/``: verify, store, answer.
 
     Answers ``{"id": "wh_…"}``, 202 for a new delivery and 200 for one taken before, and otherwise
-    ``{"problem": "…"}``: 400 malformed and unsigned, 401 signature, 404 unknown, 410 retired, 411
-    no length, 413 too large, 415 content type, and the provider's busy status while the database
-    is away and the delivery cannot be kept on this host either. A verified delivery that makes no
-    sense is kept in quarantine: 202.
+    ``{"problem": "…"}``: 400 malformed and unsigned, 401 signature, 404 unknown (429 after many),
+    410 retired, 411 no length, 413 too large, 415 content type, and the provider's busy status
+    while the database is away and the delivery cannot be kept on this host either. A verified
+    delivery that makes no sense is kept in quarantine: 202.
     """
 
     authentication_classes = ()  # the signature, or the token, is the proof
@@ -58,6 +59,8 @@ class WebhookReceiver(APIView):
         try:
             return self._receive(request, provider, token, attempt)
         except Refusal as refusal:
+            if refusal.status == 404:
+                refusal = _told_to_a_guesser(request, refusal)
             return Response(
                 {"problem": str(refusal)}, status=refusal.status, headers=refusal.headers
             )
@@ -113,6 +116,13 @@ def _endpoint(name: str, provider: Provider, token: str, *, fresh: bool = False)
     if endpoint.retired:
         raise _gone()
     return endpoint
+
+
+def _told_to_a_guesser(request: Request, refusal: Refusal) -> Refusal:
+    """Slow down who tries one URL after another; whoever knows one never comes here."""
+    if guesses_too_much(client_address(request.META)):
+        return Refusal(429, "no such webhook", Retry_After="60", Connection="close")
+    return refusal
 
 
 def _gone() -> Refusal:

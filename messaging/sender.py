@@ -34,6 +34,7 @@ from messaging.outcomes import (
 from messaging.verdict import HOLDING, Verdict, decide
 from tenants.context import tenant_context
 from tenants.correlation import correlated
+from tenants.faultpoints import hit
 from tenants.ulids import to_text
 
 #: Texts claimed at once, and calls made at once, per process: about two seconds of sending.
@@ -146,6 +147,7 @@ def claim(tenant_id: str, *, most: int) -> list[Claim]:
             for outbound, attempt, rev in rows
         ]
         SendAttempt.objects.bulk_create(attempts)
+        hit("sender.before_claim_commit")
         return claims + [
             Claim(tenant_id=tenant_id, outbound_id=row.outbound_id, attempt=row.attempt)
             for row in attempts
@@ -227,6 +229,7 @@ def _send_in_thread(one: Claim) -> None:
 
 def send(one: Claim) -> None:
     """Make one claimed attempt: gate, call, record. Two short transactions around the call."""
+    hit("sender.after_claim")
     if one.looks:
         look(one)
         return
@@ -236,11 +239,15 @@ def send(one: Claim) -> None:
         return
     carrier, http_call, recipient, correlation = request
     with correlated(correlation):
+        hit("sender.before_call")
         outcome = _call(carrier, http_call, recipient)
+        hit("sender.after_call")
         with tenant_context(one.tenant_id, durable=True):
             outbound = record_outcome(one.outbound_id, one.attempt, outcome)
             if one.repeats and outbound.state == "unknown":
                 _plan_next_repeat(outbound)
+            hit("sender.before_record_commit")
+        hit("sender.after_record")
         logger.info("sent", outbound=one.outbound_id, attempt=one.attempt, outcome=outcome.kind)
 
 

@@ -24,6 +24,7 @@ from messaging.models import Conversation
 from tenants.context import is_passing, tenant_context
 from tenants.correlation import correlated
 from tenants.dispatch import emit
+from tenants.faultpoints import hit
 from tenants.ulids import to_text
 
 #: Timers looked at in one step.
@@ -52,6 +53,7 @@ def fire_due() -> int:
             try:
                 with tenant_context(tenant_id, durable=True), correlated():
                     settled += _fire(timer_id, lead_id)
+                hit("timers.after_commit")
             except Exception as error:  # one bad timer must not stop the others
                 if is_passing(error):
                     raise  # it stays due
@@ -126,6 +128,7 @@ def _fire(timer_id: str, lead_id: str) -> int:
         record_event(lead.pk, kind=f"timer_{timer.kind.lower()}", cause=f"{timer.pk}:fired")
     _settle(timer, "fired_at", "")
     emit(TimerFired(lead_id=lead.pk, kind=timer.kind))
+    hit("timers.before_commit")
     return 1
 
 

@@ -15,6 +15,7 @@ from django.test import Client
 from campaigns.actions_tenants import add_member, create_tenant, make_user
 from integrations.actions import create_endpoint
 from integrations.endpoints import forget
+from integrations.guesses import forget_guesses
 from integrations.models import Integration, WebhookEndpoint
 from integrations.processing import drain_once
 from integrations.providers import providers
@@ -158,6 +159,7 @@ def make_office(slug: str, ours: str = OURS) -> Office:
 @pytest.fixture(autouse=True)
 def _forget_endpoints() -> Iterator[None]:
     forget()
+    forget_guesses()
     yield
     forget()
 

@@ -234,9 +234,10 @@ def test_network_calls_are_made_in_one_place():
 
     assert importing <= {
         "integrations/transport.py",
+        "integrations/outward.py",
         "campaigns/demo/link.py",
-        "campaigns/demo/run.py",
         "campaigns/demo/systems.py",
+        "campaigns/demo/run.py",
         "campaigns/management/commands/demo.py",
     }
 

@@ -19,6 +19,10 @@ as an administrator of the server, or, where it does not allow that, run
     python manage.py migrate --owner-policies
 which gives the owner a policy of its own on each of these tables."""
 
+#: How long a statement of a migration waits for a lock. Everybody else queues up behind it
+#: meanwhile: better it fails, and is run again in a quieter moment.
+LOCK_TIMEOUT = "3s"
+
 
 class Command(migrate.Command):
     def add_arguments(self, parser: CommandParser) -> None:
@@ -33,6 +37,8 @@ class Command(migrate.Command):
         """Run as the owner, system checks included: they ask the server for its version."""
         self.owned: BaseDatabaseWrapper = connections[options["database"]]
         with as_owner(self.owned):
+            with self.owned.cursor() as cursor:  # for this session, which ends with the command
+                cursor.execute("SELECT set_config('lock_timeout', %s, false)", [LOCK_TIMEOUT])
             if options["owner_policies"]:
                 self._cover()
             self._refuse_blind_owner()
