@@ -14,7 +14,7 @@ from django.utils.http import urlencode
 from messaging.views.shell import Bell, Frame, bare_bells, framed
 from tenants.context import broken
 from tenants.http import TenantRequest
-from tenants.models import Actor, Membership, Tenant
+from tenants.models import PLATFORM_TENANT_ID, Actor, Membership, Tenant
 from tenants.permissions import allows
 
 
@@ -57,12 +57,19 @@ THEMES = [
 #: Label, icon, page and the permission that shows it.
 HEALTH_LINKS = [
     ("Incidents", "activity", "messaging:incidents", "view"),
+    ("Webhooks", "webhook", "messaging:webhooks", "replay"),
+    ("Failures", "circle-alert", "messaging:failures", "replay"),
+    ("Unknown texts", "hourglass", "messaging:unknowns", "replay"),
+    ("Numbers", "phone", "messaging:numbers", "configure"),
     ("Integrations", "plug", "messaging:integrations", "configure"),
+]
+#: The same of the installation, shown to those who visit the platform's tenant.
+PLATFORM_LINKS = [
+    ("Unassigned", "inbox", "messaging:unassigned", "replay"),
+    ("Web hosts", "database", "messaging:hosts", "replay"),
 ]
 #: Label, icon, admin page and the permission that shows it.
 ADMIN_LINKS = [
-    ("Webhooks", "webhook", "admin:integrations_webhookevent_changelist", "replay"),
-    ("Failures", "circle-alert", "admin:integrations_webhookwork_changelist", "replay"),
     ("Records", "database", "admin:index", "replay"),
 ]
 
@@ -206,10 +213,18 @@ class Shell:
         return Link(label=label, url=url, icon=icon, current=current, go=go, count=count)
 
     def _health_links(self) -> Iterator[Link]:
-        for label, icon, name, permission in HEALTH_LINKS:
+        counts = {
+            "messaging:incidents": self._frame.incidents,
+            "messaging:failures": self._frame.dead_letters,
+        }
+        of_platform = self.tenant is not None and self.tenant.pk == PLATFORM_TENANT_ID
+        for label, icon, name, permission in [
+            *HEALTH_LINKS,
+            *(PLATFORM_LINKS if of_platform else ()),
+        ]:
             if allows(self.actor, permission):
-                count = self._frame.incidents if name == "messaging:incidents" else 0
-                yield self._link(label, icon, name, count=count)
+                go = {"messaging:webhooks": "w", "messaging:failures": "f"}.get(name, "")
+                yield self._link(label, icon, name, go=go, count=counts.get(name, 0))
 
     def _admin_links(self) -> Iterator[Link]:
         if self.user is None or not self.user.is_staff:

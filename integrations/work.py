@@ -124,10 +124,12 @@ def read_work(seqs: list[int]) -> list[Work]:
 def _read(sentence: str, **values: Any) -> list[Work]:
     with connection.cursor() as cursor:
         cursor.execute(sentence, {"owner": owner(), **values})
-        return [_work(*row) for row in cursor.fetchall()]
+        configured: dict[str, Provider] = {}  # read once for all work of a claim
+        return [_work(configured, *row) for row in cursor.fetchall()]
 
 
 def _work(  # noqa: PLR0913  (one per column)
+    configured: dict[str, Provider],
     seq: int,
     lane: str,
     attempts: int,
@@ -170,11 +172,13 @@ def _work(  # noqa: PLR0913  (one per column)
         event_type=event_type,
         may_be_withheld=may_be_withheld,
         source=source,
-        events=lambda: parse_events(source, raw),
+        events=lambda: parse_events(source, raw, configured),
     )
 
 
-def parse_events(source: Source, body: bytes) -> list[Event]:
+def parse_events(
+    source: Source, body: bytes, configured: dict[str, Provider] | None = None
+) -> list[Event]:
     """Read the stored bytes again, as intake did; of an erased event nothing is left to read.
 
     Raises:
@@ -183,7 +187,10 @@ def parse_events(source: Source, body: bytes) -> list[Event]:
     if source.content_type == ERASED:
         source.note("erased")
         return []
-    provider = provider_of(source)
+    known = {} if configured is None else configured
+    if source.integration_id not in known:
+        known[source.integration_id] = provider_of(source)
+    provider = known[source.integration_id]
     parsed = provider.read(body, source.content_type)
     if parsed.payload is None:
         raise BadPayload(parsed.reason)

@@ -16,8 +16,8 @@ from integrations.providers.base import TakesOptOuts
 from integrations.transport import NoAnswer, NotWritten, call
 from leads.models import Consent
 from messaging.actions import acks
+from messaging.attempts import account_of
 from messaging.models import ConsentAck
-from messaging.sender import account_of
 from tenants.context import tenant_context
 
 logger = structlog.get_logger(__name__)
