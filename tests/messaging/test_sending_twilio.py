@@ -11,6 +11,7 @@ from leads.models import Consent, Lead, LeadTimer
 from messaging.models import Message, OutboundMessage, SendOutcome
 from tests.carrier import eventually, send_due
 from tests.conftest import OURS, THEIRS, drain
+from tests.messaging.test_unknowns import look_now
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -231,3 +232,21 @@ def test_what_makes_no_sense_is_kept_and_never_lost(online, body, parse, kept):
         event = WebhookEvent.objects.get()
         assert (event.parse_state, bytes(event.body)) == (parse, body)
         assert list(Message.objects.values_list("body", flat=True)) == kept
+
+
+def test_a_text_taken_without_an_answer_is_looked_up_and_never_sent_again(online, carrier, queue):
+    carrier.fault("500_after_accept")
+    carrier.fault("no_callbacks", count=0)
+    outbound = queue(online, "Hi there")
+    send_due(online)
+    assert seen(online, outbound).state == "unknown"
+
+    look_now(online)
+
+    row = seen(online, outbound)
+    assert row.state in ("sent", "delivered")
+    assert row.provider_message_id
+    assert carrier.accepted() == ["Hi there"]
+    with online.inside():
+        sources = list(SendOutcome.objects.order_by("id").values_list("source", flat=True))
+    assert sources == ["call", "lookup"]
