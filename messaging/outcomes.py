@@ -293,6 +293,8 @@ def _carrier_opt_out(outbound: OutboundMessage, outcome: Outcome) -> None:
         _settle(outbound, "suppressed", words, code=outcome.error_code)
     else:
         _settle(outbound, "failed", words, code=outcome.error_code)
+    if outbound.purpose == "opt_out_confirmation":
+        return  # that the carrier was faster than our confirmation is no second opt-out
     opt_out(
         Choice(
             address=outbound.to_address,

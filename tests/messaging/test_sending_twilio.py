@@ -7,7 +7,7 @@ import pytest
 from integrations.endpoints import forget
 from integrations.models import WebhookEvent, WebhookRejection, WebhookWork
 from integrations.providers import providers
-from leads.models import Consent, Lead, LeadTimer
+from leads.models import Consent, ConsentEvent, Lead, LeadTimer
 from messaging.models import Message, OutboundMessage, SendOutcome
 from tests.carrier import eventually, send_due
 from tests.conftest import OURS, THEIRS, drain
@@ -250,3 +250,16 @@ def test_a_text_taken_without_an_answer_is_looked_up_and_never_sent_again(online
     with online.inside():
         sources = list(SendOutcome.objects.order_by("id").values_list("source", flat=True))
     assert sources == ["call", "lookup"]
+
+
+def test_a_carrier_that_stops_our_confirmation_tells_of_no_second_opt_out(online, carrier):
+    say(carrier, "STOP")
+    deliveries(carrier)
+    drain()
+    send_due(online)
+
+    with online.inside():
+        kinds = list(ConsentEvent.objects.values_list("kind", "keyword"))
+        confirmation = OutboundMessage.objects.get(purpose="opt_out_confirmation")
+    assert kinds == [("opt_out", "stop")]
+    assert confirmation.state in ("suppressed", "failed")
