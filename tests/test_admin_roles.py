@@ -37,8 +37,15 @@ def test_everybody_in_the_tenant_looks_and_only_some_roles_change(filled, role):
     for model, row in filled.rows.items():
         html = client.get(url(model, "change", row.pk)).content.decode()
         may = model in EDITORS.get(role, ()) or model.__name__ in {
-            "operator": {"ContactPoint", "FieldMapping", "Worker"},
-            "tenant_admin": {"ContactPoint", "FieldMapping", "Worker", "Actor"},
+            "operator": {"Brand", "ContactPoint", "ContactRule", "FieldMapping", "Worker"},
+            "tenant_admin": {
+                "Brand",
+                "ContactPoint",
+                "ContactRule",
+                "FieldMapping",
+                "Worker",
+                "Actor",
+            },
         }.get(role, ())
         assert ('name="_save"' in html) is may, (role, model)
         if not may and model is not WebhookEndpoint:

@@ -247,6 +247,7 @@ def test_ids_of_the_right_tenant_and_the_wrong_kind_are_404(office, own):
             "run_id": own["rule_id"],
             "integration": own["endpoint"],
             "endpoint": own["integration"],
+            "host": HOST,
         }
     for name in NAMES:
         for parameter in parameters_of(name):

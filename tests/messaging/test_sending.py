@@ -111,10 +111,10 @@ def test_the_answer_clears_who_waits_but_not_for_what_came_after_it(desk, carrie
         assert Conversation.objects.get().waiting_since is not None
 
 
-def test_nothing_is_claimed_for_a_resting_number_or_a_switched_off_integration(desk, queue):
+def test_nothing_is_claimed_for_a_retired_number_or_a_switched_off_integration(desk, queue):
     queue(desk)
     with desk.inside():
-        PhoneNumber.objects.update(status="resting")
+        PhoneNumber.objects.update(status="retired")
     assert send_due(desk) == []
     with desk.inside():
         PhoneNumber.objects.update(status="active")
