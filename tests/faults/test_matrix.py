@@ -60,8 +60,4 @@ def test_every_fault_has_a_test_or_a_part(number):
     if "part " in said:
         assert re.search(r"\bpart [3-9]", said), "a later part"
         return
-    assert files, f"fault {number} has neither test nor part"
-    for file in files:
-        if not (HERE / file).exists():
-            pytest.skip(f"waits for {file}")
-    raise AssertionError(f"fault {number}: no test_fault_{number:02d}_… in {files}")
+    raise AssertionError(f"fault {number}: neither a test, nor a part, nor one in {files}")
