@@ -25,6 +25,7 @@ WIDTHS = {
     "time_zone": 64,
     "assigned_to": 200,
 }
+FACTS = {*WIDTHS, "phone", "email"}
 #: Values that mean something else when they are cut short: too long ones are left out.
 WHOLE = {"region", "postal_code", "time_zone", "assigned_to"}
 
@@ -60,6 +61,12 @@ def _read_fact(fact: str, value: Any) -> str | None:
         return None
     width = WIDTHS[fact]
     return None if fact in WHOLE and len(text) > width else text[:width]
+
+
+def fitting(facts: Mapping[str, str]) -> dict[str, str]:
+    """Return *facts* as the columns of a lead can hold them, whoever read them and how."""
+    read = {fact: _read_fact(fact, text) for fact, text in facts.items() if fact in FACTS}
+    return {fact: text for fact, text in read.items() if text is not None}
 
 
 def _plain(value: Any) -> str | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from integrations import actions_contacts, actions_reported
+from integrations.contacts import fitting
 from integrations.events import (
     AppChanged,
     BroadcastReported,
@@ -17,7 +20,8 @@ from tenants.dispatch import on
 
 @on(ContactChanged)
 def follow_contact(event: ContactChanged, *, source: Source) -> None:
-    source.note(actions_contacts.change_contact(event, source))
+    told = replace(event, facts=fitting(event.facts))
+    source.note(actions_contacts.change_contact(told, source))
 
 
 @on(CrmMessage)

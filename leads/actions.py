@@ -358,8 +358,12 @@ def lock_consents(addresses: list[str]) -> None:
             [owner(), wanted],
         )
         if cursor.rowcount < len(wanted):
+            # Two statements: in one, a plan that finds no row of the tenant first never asks for
+            # the missing ones, and so never makes them.
+            cursor.execute("SELECT consent_bases(%s, 'sms', %s)", [owner(), wanted])
+            ids = [row[0] for row in cursor.fetchall()]
             cursor.execute(
-                "SELECT FROM consents WHERE tenant_id = %s AND id = ANY("
-                "   ARRAY(SELECT consent_bases(%s, 'sms', %s))) ORDER BY id FOR NO KEY UPDATE",
-                [owner(), owner(), wanted],
+                "SELECT FROM consents WHERE tenant_id = %s AND id = ANY(%s)"
+                " ORDER BY id FOR NO KEY UPDATE",
+                [owner(), ids],
             )

@@ -28,7 +28,7 @@ from tests.carrier import send_due
 from tests.conftest import drain
 from tests.messaging.conftest import _carrier, carrier, queue
 from tests.raw import connected
-from tests.test_urls_isolation import every_page
+from tests.test_urls_isolation import HOST, every_page
 
 __all__ = ["_carrier", "carrier", "queue"]
 
@@ -119,7 +119,7 @@ class Values(dict):
     """What addresses are filled with; whatever a page asks for besides does not exist."""
 
     def __missing__(self, name):
-        return "nothing"
+        return HOST if name == "host" else "nothing"
 
 
 @pytest.fixture

@@ -275,3 +275,14 @@ def test_split_states_count_whole():
     assert candidate_zones("+18505550142") == {"America/New_York", "America/Chicago"}
     assert candidate_zones("+18005550142") == frozenset()
     assert candidate_zones("+18005550142", "tx") == {"America/Chicago", "America/Denver"}
+
+
+def test_a_missing_base_row_is_made_whatever_the_plan_is(office):
+    """A plan that began with the tenant's rows, of which there were none, made none."""
+    for setting in ("enable_indexscan", "enable_bitmapscan", "enable_seqscan"):
+        address = f"+1310555{len(setting):04d}"
+        with office.inside(), connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL {setting} = off")
+            lock_consents([address])
+            assert Consent.objects.filter(address=address).exists(), setting
+            cursor.execute(f"SET LOCAL {setting} = on")
