@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 
 from django.db import connection
 from django.db.models import Sum
-from django.utils import timezone
 
 from leads.actions import owner, sql_id
 from messaging.models import NumberDay, PhoneNumber
+from tenants.context import database_now
 from tenants.models import Tenant
 
 #: A text handed over this long ago without a bad report counts as well sent: some carriers never
@@ -115,12 +115,12 @@ def counts_since(first: date, number_ids: Iterable[str]) -> dict[str, dict[date,
 
 def day_of(tenant: Tenant) -> date:
     """Return the tenant's day."""
-    return timezone.now().astimezone(ZoneInfo(tenant.time_zone)).date()
+    return database_now().astimezone(ZoneInfo(tenant.time_zone)).date()
 
 
 def pacific_day() -> date:
     """Return the day by which brands are capped."""
-    return timezone.now().astimezone(PACIFIC).date()
+    return database_now().astimezone(PACIFIC).date()
 
 
 # --- rest -------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ import structlog
 from django.conf import settings
 from django.db import connection
 from django.db.models import Min
-from django.utils import timezone
 
 from integrations.providers import Carrier, FoundText, HttpCall
 from integrations.transport import NoAnswer, NotWritten, call
@@ -18,7 +17,7 @@ from messaging.attempts import Claim, account_of, carrier_of, text_of
 from messaging.codes import error_class
 from messaging.models import OutboundMessage, SendAttempt, SendOutcome
 from messaging.outcomes import LOOKS_S, Outcome, record_outcome
-from tenants.context import tenant_context
+from tenants.context import database_now, tenant_context
 from tenants.correlation import correlated
 from tenants.ulids import to_text
 
@@ -174,7 +173,7 @@ def _plan_next_look(outbound: OutboundMessage) -> None:
     look_at = None
     if looks < len(LOOKS_S):  # counted from the doubt, not from the look before
         pause = LOOKS_S[looks] - LOOKS_S[looks - 1]
-        look_at = timezone.now() + timedelta(seconds=pause)
+        look_at = database_now() + timedelta(seconds=pause)
     OutboundMessage.objects.filter(pk=outbound.pk, state="unknown").update(
         looks=looks, look_at=look_at
     )

@@ -28,7 +28,7 @@ from leads.states import LeadState
 from messaging.actions.consent import opt_out
 from messaging.codes import error_class
 from messaging.models import Message, OutboundMessage, SendAttempt, SendOutcome
-from tenants.context import tenant_context
+from tenants.context import database_now, tenant_context
 from tenants.correlation import correlation_id
 from tenants.dispatch import emit
 
@@ -159,7 +159,7 @@ def _derive(outbound: OutboundMessage, outcome: Outcome) -> None:
         case "ambiguous" if outbound.state == "sending":
             _doubt(outbound, outcome)
         case "gave_up" if outbound.state == "unknown":
-            outbound.gave_up_at = timezone.now()
+            outbound.gave_up_at = database_now()
             _settle(outbound, "failed", outcome.detail)
 
 
@@ -183,7 +183,7 @@ def _conclude(outbound: OutboundMessage, outcome: Outcome) -> None:
     """The provider says how it ended: delivered stands against everything, failures once."""
     error = outcome.detail or outcome.error_code
     if _given_up(outbound):  # it failed, as was assumed: now it is known
-        outbound.decided_at, outbound.error = timezone.now(), error
+        outbound.decided_at, outbound.error = database_now(), error
         outbound.save(update_fields=["decided_at", "error"])
     elif outcome.kind == "delivered" or outbound.state in (*_OPEN, "sent"):
         _settle(outbound, outcome.kind, error, code=outcome.error_code)
@@ -220,7 +220,7 @@ def _requeue(outbound: OutboundMessage, outcome: Outcome) -> None:
     """Nothing was written, or the provider asked for patience: a new attempt, later."""
     throttled = outcome.kind == "throttled"
     # A storm of 429 costs time and no text; what cannot be written is a fault that people see.
-    too_old = timezone.now() - outbound.created_at > LONGEST_WAIT
+    too_old = database_now() - outbound.created_at > LONGEST_WAIT
     if too_old if throttled else outbound.attempt >= MAX_ATTEMPTS:
         _settle(outbound, "failed", f"gave up after {outbound.attempt} tries: {outcome.detail}")
         return
@@ -255,12 +255,11 @@ def _doubt(outbound: OutboundMessage, outcome: Outcome) -> None:
     """The text may have gone out: it is never sent anew, only asked about."""
     outbound.state = "unknown"
     outbound.error = outcome.detail
-    outbound.retry_at = (
-        timezone.now() + timedelta(seconds=REPEATS_S[0]) if outcome.may_repeat else None
-    )
-    outbound.look_at = timezone.now() + timedelta(seconds=LOOKS_S[0]) if outcome.may_look else None
+    now = database_now()
+    outbound.retry_at = now + timedelta(seconds=REPEATS_S[0]) if outcome.may_repeat else None
+    outbound.look_at = now + timedelta(seconds=LOOKS_S[0]) if outcome.may_look else None
     outbound.looks = 0
-    outbound.updated_at = timezone.now()
+    outbound.updated_at = now
     outbound.save(update_fields=["state", "error", "retry_at", "look_at", "looks", "updated_at"])
 
 

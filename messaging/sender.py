@@ -11,7 +11,6 @@ import structlog
 from django.conf import settings
 from django.db import Error, connection
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from integrations.models import hash_token
 from integrations.pauses import sends_paused, words
@@ -32,7 +31,7 @@ from messaging.outcomes import (
     record_outcome,
 )
 from messaging.verdict import HOLDING, Verdict, decide
-from tenants.context import tenant_context
+from tenants.context import database_now, tenant_context
 from tenants.correlation import correlated
 from tenants.faultpoints import hit
 from tenants.ulids import to_text
@@ -364,5 +363,5 @@ def _outcome(carrier: Carrier, answer: Answer, recipient: str) -> Outcome:
 
 def _plan_next_repeat(outbound: OutboundMessage) -> None:
     pauses = REPEATS_S[outbound.repeats :]
-    retry_at = timezone.now() + timedelta(seconds=pauses[0]) if pauses else None
+    retry_at = database_now() + timedelta(seconds=pauses[0]) if pauses else None
     OutboundMessage.objects.filter(pk=outbound.pk).update(retry_at=retry_at)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import datetime
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, connection, transaction
@@ -24,6 +25,14 @@ class SwallowedDatabaseError(Exception):
 def current_tenant_id() -> str | None:
     """Return ``tenant_…`` of the running transaction, or None outside of any."""
     return _tenant.get()
+
+
+def database_now() -> datetime:
+    """Return the database's time: a worker's own clock decides nothing."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        moment: datetime = cursor.fetchone()[0]
+    return moment
 
 
 def broken() -> bool:

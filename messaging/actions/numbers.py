@@ -6,14 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import connection, transaction
-from django.utils import timezone
 
 from leads.actions import lock_consents, owner, sql_id
 from messaging.actions.sending import SendRefused, Text, queue_message
 from messaging.health import Limits, limits_of, why_rest
 from messaging.models import Conversation, NumberDay, OutboundMessage, PhoneNumber
 from tenants.actions import note
-from tenants.context import tenant_context
+from tenants.context import database_now, tenant_context
 from tenants.models import Tenant
 from tenants.ulids import to_text
 
@@ -41,7 +40,7 @@ def rest_number(
         raise NumberRefused(f"The number is {number.get_status_display().lower()} already.")
     if not reason.strip():
         raise NumberRefused("Say why it should rest.")
-    until = timezone.now() + timedelta(hours=hours)
+    until = database_now() + timedelta(hours=hours)
     PhoneNumber.objects.filter(pk=number.pk).update(
         status="resting", resting_reason=reason.strip()[:200], resting_until=until
     )
@@ -111,7 +110,7 @@ def _review(limits: Limits) -> int:
 
 
 def _wake_due() -> int:
-    due = PhoneNumber.objects.filter(status="resting", resting_until__lte=timezone.now())
+    due = PhoneNumber.objects.filter(status="resting", resting_until__lte=database_now())
     numbers = list(
         due.select_for_update(no_key=True, skip_locked=True)
         .order_by("id")
@@ -202,7 +201,7 @@ def move_text(outbound_id: str) -> bool:
     if old.due_at > new.due_at:
         OutboundMessage.objects.filter(pk=new.pk).update(due_at=old.due_at)
     OutboundMessage.objects.filter(pk=old.pk).update(
-        state="cancelled", error=f"moved to {target.number}", updated_at=timezone.now()
+        state="cancelled", error=f"moved to {target.number}", updated_at=database_now()
     )
     return True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import threading
 
 import phonenumbers
 import pytest
@@ -20,7 +21,7 @@ from messaging.actions.erasure import erase_address
 from messaging.models import Conversation, OutboundMessage
 from tenants.ulids import to_uuid
 from tests.conftest import OURS, THEIRS
-from tests.raw import at_once, connected, refused, rows
+from tests.raw import at_once, connected, refused, rows, until_somebody_waits
 
 pytestmark = pytest.mark.django_db
 
@@ -218,6 +219,39 @@ def test_erased_people_are_locked_by_their_hash(office):
         assert consent_address(THEIRS).startswith("erased:")
         assert Consent.objects.count() == 2
         assert not Consent.objects.filter(address=THEIRS).exists()
+
+
+def test_locking_makes_what_is_missing(office):
+    with office.inside():
+        assert not Consent.objects.exists()
+
+        lock_consents([THEIRS, "+12025550155"])
+
+        assert Consent.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_row_that_another_made_meanwhile_is_locked_all_the_same(committed_office):
+    """Two write to somebody for the first time: the one who waited for the row then holds it."""
+    office = committed_office
+    held = []
+
+    def second():
+        with office.inside():
+            lock_consents([THEIRS])
+            with connected(tenant=office.tenant.pk) as own:
+                free = own.execute("SELECT id FROM consents FOR NO KEY UPDATE SKIP LOCKED")
+                held.append(free.fetchall() == [])
+
+    with connected(tenant=office.tenant.pk) as first:
+        first.execute("SELECT consent_base(%s, 'sms', %s)", [to_uuid(office.tenant.pk), THEIRS])
+        waiting = threading.Thread(target=lambda: held.extend(at_once([second])))
+        waiting.start()
+        until_somebody_waits()
+        first.commit()
+    waiting.join(10)
+
+    assert held == [True, None]
 
 
 @pytest.mark.django_db(transaction=True)
