@@ -265,7 +265,7 @@ def flag_wrong_number(lead_id: str, *, address: str, wrong: bool = True) -> None
 
 def put_label(lead_id: str, *, key: str, source: str) -> bool:
     """Put a label on a lead; False when it is there already."""
-    label, _ = Label.objects.get_or_create(key=key.lower(), defaults={"name": key})
+    label, _ = Label.objects.get_or_create(kind="label", key=key.lower(), defaults={"name": key})
     _, created = LeadLabel.objects.get_or_create(
         lead_id=lead_id, label=label, defaults={"source": source}
     )

@@ -6,9 +6,9 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from tenants.constraints import NoDelete
+from tenants.constraints import AppendOnly, NoDelete
 from tenants.fields import UlidField
-from tenants.models import Actor, TenantForeignKey, TenantModel
+from tenants.models import Actor, ChildModel, TenantForeignKey, TenantModel
 
 PIPELINE_RUN_STATUSES = {
     "running": "Running",
@@ -182,3 +182,81 @@ class Incident(TenantModel):
 
     def __str__(self) -> str:
         return self.title
+
+
+ARTIFACT_STORAGES = {"inline": "In the database", "object": "In the object store"}
+#: Bytes up to which an artifact's content stands in its row.
+INLINE_LIMIT = 100_000
+
+
+class Artifact(TenantModel):
+    """An immutable output: a vendor's answer, an uploaded file, a report; with its checksum.
+
+    A newer version points back at the one it supersedes; ``ArtifactParent`` says what it was made
+    from.
+    """
+
+    STORAGES = ARTIFACT_STORAGES
+
+    id = UlidField(prefix="art", primary_key=True)
+    run = TenantForeignKey(PipelineRun, null=True, related_name="artifacts")
+    artifact_type = models.CharField(max_length=40)
+    mime_type = models.CharField(max_length=100, default="application/json")
+    storage = models.CharField(max_length=6, choices=ARTIFACT_STORAGES, default="inline")
+    content = models.BinaryField(null=True, help_text="When it is inline.")
+    path = models.CharField(max_length=200, blank=True, help_text="In the object store.")
+    size = models.PositiveBigIntegerField(help_text="Bytes.")
+    checksum = models.CharField(max_length=64, help_text="SHA-256, hexadecimal.")
+    version = models.PositiveIntegerField(default=1)
+    supersedes = TenantForeignKey("self", null=True, related_name="superseded_by")
+    correlation_id = models.CharField(max_length=40, blank=True)
+
+    class Meta:
+        db_table = "artifacts"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(storage__in=list(ARTIFACT_STORAGES)),
+                name="artifacts_storage_is_known",
+            ),
+            models.CheckConstraint(
+                condition=(
+                    Q(storage="inline", content__isnull=False, path="", size__lt=INLINE_LIMIT)
+                )
+                | (Q(storage="object", content=None) & ~Q(path="")),
+                name="artifacts_small_ones_are_inline",
+            ),
+            models.CheckConstraint(
+                condition=Q(checksum__regex="^[0-9a-f]{64}$"), name="artifacts_checksum_is_sha256"
+            ),
+            models.UniqueConstraint(
+                fields=["tenant", "supersedes"],
+                condition=Q(supersedes__isnull=False),
+                name="ux_artifacts_supersedes",
+            ),
+            AppendOnly(name="artifacts_append_only"),
+        ]
+        indexes = [models.Index(fields=["tenant", "run"], name="artifacts_run")]
+
+    def __str__(self) -> str:
+        return self.artifact_type
+
+
+class ArtifactParent(ChildModel):
+    """Lineage: *artifact* was made from *parent*."""
+
+    id = UlidField(prefix="apt", primary_key=True)
+    artifact = TenantForeignKey(Artifact, related_name="parents")
+    parent = TenantForeignKey(Artifact, related_name="children")
+
+    class Meta:
+        db_table = "artifact_parents"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "artifact", "parent"], name="ux_artifact_parents"
+            ),
+            models.CheckConstraint(
+                condition=~Q(artifact=F("parent")), name="artifact_parents_no_loop"
+            ),
+            AppendOnly(name="artifact_parents_append_only"),
+        ]
+        indexes = [models.Index(fields=["tenant", "parent"], name="artifact_parents_parent")]

@@ -235,6 +235,51 @@ class Actor(TenantModel):
         return self.name
 
 
+class ApiKey(TenantModel):
+    """A key with which a program of the tenant uses the API. Only its hash is kept.
+
+    A rotated key leaves its hash in ``previous_hash`` until ``previous_until``.
+    """
+
+    id = UlidField(prefix="key", primary_key=True)
+    name = models.CharField(max_length=80)
+    hint = models.CharField(max_length=12, help_text="How the key begins, to tell keys apart.")
+    key_hash = models.CharField(max_length=64, editable=False, help_text="SHA-256.")
+    previous_hash = models.CharField(max_length=64, blank=True, editable=False)
+    previous_until = models.DateTimeField(null=True, editable=False)
+    scopes = models.JSONField(default=list, help_text="Such as leads:read, leads:write.")
+    actor = TenantForeignKey(Actor, related_name="api_keys", help_text="Who its calls act as.")
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, editable=False)
+    last_used_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        db_table = "api_keys"
+        verbose_name = "API key"
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "name"], name="ux_api_keys_name"),
+            models.UniqueConstraint(fields=["tenant", "key_hash"], name="ux_api_keys_hash"),
+            models.CheckConstraint(
+                condition=Q(key_hash__regex="^[0-9a-f]{64}$"), name="api_keys_hash_is_sha256"
+            ),
+            models.CheckConstraint(
+                condition=Q(previous_hash="", previous_until=None)
+                | (~Q(previous_hash="") & Q(previous_until__isnull=False)),
+                name="api_keys_previous_ends",
+            ),
+            NoDelete(name="api_keys_stay"),
+        ]
+        indexes = [
+            models.Index(fields=["key_hash"], name="api_keys_hash"),
+            models.Index(
+                fields=["previous_hash"], condition=~Q(previous_hash=""), name="api_keys_previous"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class AuditEntry(TenantModel):
     """Something a person did that is no message and no lead event: who, what, why."""
 

@@ -2,9 +2,20 @@
 
 from integrations.models.integration import Integration, WebhookEndpoint, hash_token, new_token
 from integrations.models.mapping import FieldMapping
+from integrations.models.pull import PullPage, PullQuery, PullSweep, VendorSeen
 from integrations.models.quarantine import QuarantineRule
 from integrations.models.spool import SpoolHost
 from integrations.models.sync import BroadcastStat, ExternalId, ReconcileRun, SyncState
+from integrations.models.waterfall import (
+    Enrichment,
+    ProviderCircuit,
+    SpendCounter,
+    VendorAnswer,
+    VendorCall,
+    VendorInput,
+    VerificationCode,
+    WaterfallStage,
+)
 from integrations.models.webhook import (
     WebhookEvent,
     WebhookReceipt,
@@ -16,13 +27,25 @@ from integrations.models.webhook import (
 
 __all__ = [
     "BroadcastStat",
+    "Enrichment",
     "ExternalId",
     "FieldMapping",
     "Integration",
+    "ProviderCircuit",
+    "PullPage",
+    "PullQuery",
+    "PullSweep",
     "QuarantineRule",
     "ReconcileRun",
+    "SpendCounter",
     "SpoolHost",
     "SyncState",
+    "VendorAnswer",
+    "VendorCall",
+    "VendorInput",
+    "VendorSeen",
+    "VerificationCode",
+    "WaterfallStage",
     "WebhookEndpoint",
     "WebhookEvent",
     "WebhookReceipt",

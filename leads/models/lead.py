@@ -1,14 +1,26 @@
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import OpClass
 from django.db import models
 from django.db.models import Case, F, Q, Value, When
-from django.db.models.functions import Now
+from django.db.models.functions import Lower, Now
 
 from leads.models.stage import Stage  # noqa: F401  (named by label below)
 from leads.states import LeadState
+from pipelines.models import Artifact, PipelineRun
 from tenants.constraints import AppendOnly, NoDelete, References
 from tenants.fields import UlidField
 from tenants.models import Actor, ChildModel, TenantForeignKey, TenantModel, check_time_zone
+
+ENRICHMENT_STATUSES = {
+    "none": "Not enriched",
+    "queued": "Queued",
+    "running": "Running",
+    "parked": "Waiting for a vendor",
+    "done": "Enriched",
+    "failed": "Failed",
+}
 
 
 class Lead(TenantModel):
@@ -31,6 +43,101 @@ class Lead(TenantModel):
     city = models.CharField(max_length=100, blank=True)
     region = models.CharField(max_length=2, blank=True, help_text="State, two letters.")
     postal_code = models.CharField(max_length=10, blank=True)
+    address_line2 = models.CharField(max_length=200, blank=True, db_default="", default="")
+    county = models.CharField(max_length=80, blank=True, db_default="", default="")
+    county_fips = models.CharField(
+        max_length=5, blank=True, db_default="", default="", help_text="Five digits."
+    )
+    apn = models.CharField(
+        "parcel number",
+        max_length=60,
+        blank=True,
+        db_default="",
+        default="",
+        help_text="As the county writes it; unique only within the county.",
+    )
+    mak = models.CharField(
+        "address key",
+        max_length=20,
+        blank=True,
+        db_default="",
+        default="",
+        help_text="Melissa's, of the delivery address.",
+    )
+    addr_hash = models.CharField(
+        max_length=64,
+        null=True,
+        editable=False,
+        db_collation="C",
+        help_text="SHA-256 of the normalised address with its unit; empty: no address.",
+    )
+    addr_hash_version = models.PositiveSmallIntegerField(db_default=0, default=0, editable=False)
+    addr_owner = models.CharField(
+        max_length=120,
+        db_default="",
+        default="",
+        editable=False,
+        help_text="Folded name of the person or company there: two owners are two leads.",
+    )
+    owner_company = models.CharField(max_length=200, blank=True, db_default="", default="")
+    sector = models.CharField(max_length=80, blank=True, db_default="", default="")
+    sic_code = models.CharField(max_length=8, blank=True, db_default="", default="")
+    sic_description = models.CharField(max_length=120, blank=True, db_default="", default="")
+    employee_count = models.PositiveIntegerField(null=True, blank=True)
+    annual_revenue = models.BigIntegerField(null=True, blank=True, help_text="Dollars.")
+    website = models.CharField(max_length=200, blank=True, db_default="", default="")
+    age = models.PositiveSmallIntegerField(null=True, blank=True, help_text="Of the owner.")
+    owner_occupied = models.BooleanField(null=True, blank=True, help_text="Empty: unknown.")
+    property_value = models.BigIntegerField(null=True, blank=True, help_text="Dollars.")
+    estimated_equity = models.BigIntegerField(
+        null=True, blank=True, help_text="Dollars; may be negative."
+    )
+    is_decision_maker = models.BooleanField(null=True, blank=True)
+    property_owner_likelihood = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="0 to 100."
+    )
+    enrichment_status = models.CharField(
+        max_length=10,
+        choices=ENRICHMENT_STATUSES,
+        db_default="none",
+        default="none",
+        editable=False,
+    )
+    last_enriched_at = models.DateTimeField(null=True, blank=True, editable=False)
+    priority_score = models.PositiveSmallIntegerField(db_default=0, default=0, editable=False)
+    campaign_context = models.CharField(max_length=40, blank=True, db_default="", default="")
+    added_to_campaign_at = models.DateTimeField(null=True, blank=True, editable=False)
+    microsite_url = models.CharField(max_length=200, blank=True, db_default="", default="")
+    assigned_persona = TenantForeignKey("leads.Worker", null=True, blank=True, related_name="leads")
+    run = TenantForeignKey(
+        PipelineRun,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="+",
+    )
+    run_row = models.BigIntegerField(
+        null=True, editable=False, help_text="Line of the file, or place in the pull, it came from."
+    )
+    artifact = TenantForeignKey(Artifact, null=True, blank=True, editable=False, related_name="+")
+    provenance = models.JSONField(
+        db_default={},
+        default=dict,
+        editable=False,
+        help_text="Of fields that did not come with the lead: source, at, run, artifact, actor.",
+    )
+    raw_data = models.JSONField(
+        db_default={}, default=dict, blank=True, help_text="What the source said besides."
+    )
+    flags = ArrayField(
+        models.CharField(max_length=40),
+        db_default=[],
+        default=list,
+        blank=True,
+        help_text="Keys of the flags it bears, kept by its labels.",
+    )
+    first_seen_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_seen_at = models.DateTimeField(null=True, blank=True, editable=False)
     time_zone = models.CharField(
         max_length=64, blank=True, validators=[check_time_zone], help_text="When it is known."
     )
@@ -58,8 +165,38 @@ class Lead(TenantModel):
                 condition=Q(superseded_at=None, source_id__isnull=False),
                 name="ux_leads_vendor",
             ),
+            models.UniqueConstraint(
+                fields=["tenant", "addr_hash", "addr_owner"],
+                condition=Q(superseded_at=None, addr_hash__isnull=False),
+                name="ux_leads_addr",
+            ),
+            models.UniqueConstraint(
+                fields=["tenant", "mak"],
+                condition=Q(superseded_at=None) & ~Q(mak=""),
+                name="ux_leads_mak",
+            ),
+            models.UniqueConstraint(
+                fields=["tenant", "county_fips", "apn"],
+                condition=Q(superseded_at=None) & ~Q(apn="") & ~Q(county_fips=""),
+                name="ux_leads_apn",
+            ),
             models.CheckConstraint(
                 condition=Q(state__in=LeadState.values), name="leads_state_is_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(enrichment_status__in=list(ENRICHMENT_STATUSES)),
+                name="leads_enrichment_is_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(county_fips="") | Q(county_fips__regex="^[0-9]{5}$"),
+                name="leads_county_fips_is_five_digits",
+            ),
+            models.CheckConstraint(
+                condition=Q(age=None) | Q(age__lte=130), name="leads_age_is_human"
+            ),
+            models.CheckConstraint(
+                condition=Q(property_owner_likelihood=None) | Q(property_owner_likelihood__lte=100),
+                name="leads_likelihood_is_percent",
             ),
             models.CheckConstraint(
                 condition=Q(merged_into=None) | Q(superseded_at__isnull=False),
@@ -82,6 +219,33 @@ class Lead(TenantModel):
         ]
         indexes = [
             models.Index(fields=["tenant", "stage", "state"], name="leads_stage_state"),
+            models.Index(
+                fields=["tenant", "run"], condition=Q(run__isnull=False), name="leads_run"
+            ),
+            models.Index(
+                F("tenant"),
+                OpClass(Lower("full_name"), "text_pattern_ops"),
+                condition=~Q(full_name=""),
+                name="leads_full_name",
+            ),
+            models.Index(
+                F("tenant"),
+                OpClass(Lower("last_name"), "text_pattern_ops"),
+                condition=~Q(last_name=""),
+                name="leads_last_name",
+            ),
+            models.Index(
+                F("tenant"),
+                OpClass(Lower("company"), "text_pattern_ops"),
+                condition=~Q(company=""),
+                name="leads_company",
+            ),
+            models.Index(
+                F("tenant"),
+                OpClass(Lower("address_line1"), "text_pattern_ops"),
+                condition=~Q(address_line1=""),
+                name="leads_address",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -253,89 +417,3 @@ class LeadTimer(ChildModel):
 
     def __str__(self) -> str:
         return self.get_kind_display()
-
-
-CONTACT_POINT_KINDS = {"phone": "Phone", "email": "E-mail"}
-
-
-class ContactPoint(ChildModel):
-    """One phone number or e-mail address of a lead."""
-
-    KINDS = CONTACT_POINT_KINDS
-    LINE_TYPES = {"unknown": "Unknown", "mobile": "Mobile", "landline": "Landline", "voip": "VoIP"}
-
-    id = UlidField(prefix="cpt", primary_key=True)
-    lead = TenantForeignKey(Lead, related_name="contact_points")
-    kind = models.CharField(max_length=5, choices=KINDS)
-    raw = models.CharField(max_length=320, blank=True)
-    normalized = models.CharField(max_length=320, help_text="E.164, or a folded e-mail address.")
-    line_type = models.CharField(max_length=8, choices=LINE_TYPES, default="unknown")
-    source = models.CharField(max_length=40, default="manual")
-    is_primary = models.BooleanField(default=False)
-    verified_at = models.DateTimeField(null=True, blank=True)
-    verified_by = models.CharField(max_length=40, blank=True)
-    wrong_number_at = models.DateTimeField(
-        null=True, blank=True, help_text="The person there said it is not the lead's."
-    )
-
-    class Meta:
-        db_table = "contact_points"
-        constraints = [
-            models.UniqueConstraint(
-                fields=["tenant", "lead", "kind", "normalized"], name="ux_contact_points"
-            ),
-            models.CheckConstraint(
-                condition=Q(kind__in=list(CONTACT_POINT_KINDS)), name="contact_points_kind_is_known"
-            ),
-            models.CheckConstraint(
-                condition=(Q(verified_at=None) & Q(verified_by=""))
-                | (Q(verified_at__isnull=False) & ~Q(verified_by="")),
-                name="contact_points_verified_by_somebody",
-            ),
-            models.UniqueConstraint(
-                fields=["tenant", "lead", "kind"],
-                condition=Q(is_primary=True),
-                name="ux_contact_points_primary",
-            ),
-            NoDelete(name="contact_points_stay"),
-        ]
-        indexes = [
-            models.Index(fields=["tenant", "normalized"], name="contact_points_value"),
-        ]
-
-    def __str__(self) -> str:
-        return self.normalized
-
-
-class Label(TenantModel):
-    """A word that can be put on leads, such as GOLD."""
-
-    id = UlidField(prefix="lbl", primary_key=True)
-    key = models.CharField(max_length=40)
-    name = models.CharField(max_length=60)
-    color = models.CharField(max_length=10, default="slate")
-
-    class Meta:
-        db_table = "labels"
-        constraints = [models.UniqueConstraint(fields=["tenant", "key"], name="ux_labels_key")]
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class LeadLabel(ChildModel):
-    """A label on a lead, and where it came from."""
-
-    id = UlidField(prefix="llb", primary_key=True)
-    lead = TenantForeignKey(Lead, related_name="labels")
-    label = TenantForeignKey(Label, related_name="+")
-    source = models.CharField(max_length=40, default="manual")
-
-    class Meta:
-        db_table = "lead_labels"
-        constraints = [
-            models.UniqueConstraint(fields=["tenant", "lead", "label"], name="ux_lead_labels")
-        ]
-
-    def __str__(self) -> str:
-        return str(self.label)
