@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce, Now
@@ -72,7 +74,7 @@ class _Scored(ChildModel):
 
 
 def _sum_of_parts(name: str) -> models.CheckConstraint:
-    total = Coalesce(F(PARTS[0]), 0)
+    total: Any = Coalesce(F(PARTS[0]), 0)
     for part in PARTS[1:]:
         total = total + Coalesce(F(part), 0)
     return models.CheckConstraint(condition=Q(score=total), name=name)
