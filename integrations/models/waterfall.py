@@ -206,7 +206,7 @@ class VendorAnswer(ChildModel):
     error = models.CharField(max_length=300, blank=True)
     artifact = TenantForeignKey(Artifact, null=True, related_name="+")
     is_final = models.GeneratedField(
-        expression=~Q(result="pending"),  # type: ignore[arg-type]  (the stubs know no Q)
+        expression=~Q(result="pending"),  # type: ignore[arg-type]  # the stubs know no Q
         output_field=models.BooleanField(),
         db_persist=True,
     )

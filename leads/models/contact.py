@@ -199,7 +199,7 @@ class Verification(ChildModel):
     code = models.CharField(max_length=40, help_text="The provider's own word for it.")
     verdict = models.CharField(max_length=9, choices=VERDICTS)
     is_verified = models.GeneratedField(
-        expression=Q(verdict="verified"),  # type: ignore[arg-type]  (the stubs know no Q)
+        expression=Q(verdict="verified"),  # type: ignore[arg-type]  # the stubs know no Q
         output_field=models.BooleanField(),
         db_persist=True,
     )
