@@ -74,7 +74,7 @@ def match_contact(event: ContactChanged, link: ExternalId | None, source: Source
     facts = event.facts
     if event.change == "deleted":
         return find_lead(None, phone=facts.get("phone", ""), email=facts.get("email", ""))
-    record = {name: facts[name] for name in COLUMNS if facts.get(name)}
+    record: dict[str, object] = {name: facts[name] for name in COLUMNS if facts.get(name)}
     record |= {f"{kind}s": [facts[kind]] for kind in ("phone", "email") if facts.get(kind)}
     met = meet(source.provider, record)
     if met.verdict == "many":

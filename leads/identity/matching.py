@@ -188,7 +188,7 @@ def take_turn(plan: Plan) -> int:
 def _find_repeats(plan: Plan, cursor: Any) -> None:
     names = plan.names(free=FREE)
     present = {**dict.fromkeys(plan.keys), **dict.fromkeys(plan.fields)}
-    keys = [key for key in ("vendor", "given", "mak") if key in present]
+    keys: list[str] = [key for key in ("vendor", "given", "mak") if key in present]
     if {"apn", "county_fips"} <= set(plan.fields):
         keys.append("apn")
     strong = " ".join(f"UNION ALL {_STRONG[key].format(**names)}" for key in keys)

@@ -63,11 +63,11 @@ def ask(
 ) -> None:
     """Ask a person whether *one* and each of the others are one lead, or whose *incoming* is."""
     reasons = json.dumps([{"field": by or "phone or e-mail", "agrees": True}])
+    found = [sql_id(other) for other in others if other != one]
     kept = None if incoming is None else json.dumps(dict(incoming))
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT lead_propose(%s, %s, o, %s, %s::jsonb, %s, NULL, %s::jsonb, %s)"
             " FROM unnest(%s::uuid[]) AS o",
-            [owner(), sql_id(one), surety, reasons, asker, kept, correlation_id()]
-            + [[sql_id(other) for other in others if other != one]],
+            [owner(), sql_id(one), surety, reasons, asker, kept, correlation_id(), found],
         )

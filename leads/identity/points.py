@@ -146,7 +146,7 @@ def _named(plan: Plan, text: str) -> str:
 
 
 def _listed(plan: Plan) -> str:
-    rows = []
+    rows: list[str] = []
     for kind, columns in (("phone", plan.phone_columns), ("email", plan.email_columns)):
         first = f"coalesce({', '.join(f'r.{column}' for column in columns)})"
         for column in columns:

@@ -29,8 +29,8 @@ def remember(
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE leads SET provenance = provenance || coalesce((SELECT jsonb_object_agg(k,"
-            " %s::jsonb || jsonb_build_object('at', clock_timestamp())) FROM unnest(%s::text[]) AS k),"
-            " '{}') WHERE tenant_id = %s AND id = %s",
+            " %s::jsonb || jsonb_build_object('at', clock_timestamp()))"
+            " FROM unnest(%s::text[]) AS k), '{}') WHERE tenant_id = %s AND id = %s",
             [json.dumps(teller), list(fields), owner(), sql_id(lead_id)],
         )
 

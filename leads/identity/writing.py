@@ -67,8 +67,10 @@ _BIRTHS = """
 _DELTA = """
     CREATE TEMP TABLE delta ON COMMIT DROP AS
     SELECT c.row_no, c.lead_id, {news} AS raw_news,
-           lead_delta(l, jsonb_strip_nulls(jsonb_build_object({told})) 
-               - CASE WHEN c.found_by = 'given' AND c.others <> '{{}}' THEN '{{mak,apn,county_fips}}'::text[] ELSE '{{}}' END,
+           lead_delta(l, jsonb_strip_nulls(jsonb_build_object({told}))
+               -- What another lead has is not this one's, whoever says so.
+               - CASE WHEN c.found_by = 'given' AND c.others <> '{{}}'
+                      THEN '{{mak,apn,county_fips}}'::text[] ELSE '{{}}' END,
                {source}, source_ranks({tenant})) AS fields
     FROM chunk AS c JOIN {rows} AS r USING (row_no)
     JOIN leads AS l ON l.tenant_id = {tenant} AND l.id = c.lead_id

@@ -5,16 +5,12 @@ from __future__ import annotations
 import pytest
 from django.db import connection
 
-from leads.identity.engine import MOST, TooMany, check, resolve
+from leads.identity.engine import resolve
 from leads.identity.records import Incoming, Point
 from leads.models import (
-    Business,
-    Contact,
     ContactPoint,
     Lead,
     LeadEvent,
-    MergeReview,
-    Property,
 )
 from tests.conftest import THEIRS
 
@@ -58,7 +54,10 @@ def test_a_record_that_nobody_is_becomes_a_lead(inside):
             record(
                 **HOUSE,
                 **JO,
-                points=[phone("(202) 555-0142", line_type="mobile", dnc=False), email("JO@Example.com")],
+                points=[
+                    phone("(202) 555-0142", line_type="mobile", dnc=False),
+                    email("JO@Example.com"),
+                ],
                 source_id="b-1",
                 property_value="$850,000",
                 owner_occupied=True,
@@ -100,5 +99,9 @@ def test_the_same_batch_again_changes_nothing(inside):
         return found
 
     before = versions()
-    assert put(*batch) == [("unchanged", "address"), ("unchanged", "phone"), ("unchanged", "vendor")]
+    assert put(*batch) == [
+        ("unchanged", "address"),
+        ("unchanged", "phone"),
+        ("unchanged", "vendor"),
+    ]
     assert versions() == before
