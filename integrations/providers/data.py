@@ -58,11 +58,11 @@ class Service:
     @property
     def price_cents(self) -> int:
         """The most that one call can cost: what to set aside before it."""
-        return self.cost_cents(self.most_units)
+        return self.most_units * self.unit_cents
 
-    def cost_cents(self, units: int) -> int:
-        """Return what *units* of an answer cost."""
-        return units * self.unit_cents
+    def cost_cents(self, units: int | None) -> int:
+        """Return what an answer cost; the most it can, where it does not tell (None)."""
+        return self.price_cents if units is None else units * self.unit_cents
 
 
 # --- what is found ----------------------------------------------------------------------------
@@ -179,10 +179,6 @@ class Enriched:
     error: str = ""
     raw: Mapping[str, Any] = field(default_factory=dict)  # this subject's part, as jsonb keeps it
 
-    @property
-    def is_final(self) -> bool:
-        return self.kind != "pending"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
@@ -205,10 +201,6 @@ class Checked:
     retry_after_s: float | None = None
     error: str = ""
     raw: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def is_final(self) -> bool:
-        return self.kind != "pending"
 
 
 # --- what a vendor can do ---------------------------------------------------------------------
@@ -251,11 +243,6 @@ class DataVendor(StandardSigned):
         (Apollo), or the address that was asked about (Instantly). Never raises.
         """
         return {}
-
-    @staticmethod
-    def cost_cents(service: Service, units: int | None) -> int:
-        """Return what an answer cost; the most it can where the answer does not tell."""
-        return service.price_cents if units is None else service.cost_cents(units)
 
 
 class Searches(ABC):
@@ -379,9 +366,6 @@ class VerifiesEmail(ABC):
 class LooksUpPhone(ABC):
     """Mixed into a vendor that knows what kind of line a number is, or what lists it is on."""
 
-    #: Beside a carrier's own class attributes, so that Twilio can have it, too.
-    phone_services: ClassVar[Mapping[str, Service]] = {}
-
     @abstractmethod
     def build_phone_check(self, service: str, number: str, account: Account) -> HttpCall:
         """Return the request about *number*, E.164."""
@@ -393,9 +377,9 @@ class LooksUpPhone(ABC):
         """Say what the answer means. Never raises."""
 
 
-def services_of(provider: object) -> dict[str, Service]:
-    """Return all that a provider (class or instance) sells by the call: key → service."""
-    return {
-        **getattr(provider, "services", {}),
-        **getattr(provider, "phone_services", {}),
-    }
+def services_of(provider: object) -> Mapping[str, Service]:
+    """Return what a provider (class or instance) sells by the call: key → service; {} if nothing.
+
+    Carriers may sell, too: Twilio looks up phones without being a ``DataVendor``.
+    """
+    return getattr(provider, "services", {})
