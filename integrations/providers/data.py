@@ -96,7 +96,8 @@ class Person:
     title: str = ""
     linkedin: str = ""
     born: str = ""  # ISO date, only where the day is known
-    age: int | None = None
+    born_year: int | None = None
+    age: int | None = None  # where the vendor tells it; we have no clock here
     is_owner: bool | None = None
     is_deceased: bool | None = None
     is_litigator: bool | None = None
