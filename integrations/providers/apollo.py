@@ -15,6 +15,7 @@ from integrations.providers.data import (
     DataVendor,
     Enriched,
     Enriches,
+    LineType,
     Person,
     Point,
     Service,
@@ -32,7 +33,7 @@ MAX_CREDITS = 1_000
 
 #: Phones that are the company's switchboard reach nobody in particular.
 NOT_PERSONAL = {"work_hq", "hq", "organization", "company"}
-LINES = {"mobile": "mobile", "cell": "mobile"}
+LINES: dict[str, LineType] = {"mobile": "mobile", "cell": "mobile"}
 #: After these no answer will ever come.
 TERMINAL = {"request_id_unknown", "invalid_request_id"}
 
@@ -110,7 +111,7 @@ class Apollo(DataVendor, Enriches):
             return Enriched(kind="miss", request_id=theirs, raw=facts.raw(answer))
         found = _matched(person)
         if service == "match_phone" and theirs:
-            return replace(found, kind="pending", request_id=theirs, units=PERSON_CREDITS)
+            return replace(found, kind="pending", request_id=theirs, units=0)
         return replace(found, request_id=theirs)
 
     def build_poll(self, service: str, request_id: str, account: Account) -> HttpCall:
@@ -188,20 +189,19 @@ def _trouble(status: int, headers: Mapping[str, str], answer: Mapping[str, Any] 
     if status in (402, 403, 422) and "credit" in words:
         problem |= {
             "kind": "balance",
-            "error": "The Apollo plan has no credits left. Buy more at Apollo, or wait for renewal.",
+            "error": "The Apollo plan has no credits left. Buy more there, or wait for renewal.",
         }
     return Enriched(**problem, units=None if problem["kind"] == "ambiguous" else 0)
 
 
 def _matched(person: Mapping[str, Any]) -> Enriched:
     company = part(person, "organization")
-    name = {
+    name: dict[str, Any] = {
         "first_name": text(person.get("first_name"), "first_name"),
         "last_name": text(person.get("last_name"), "last_name"),
         "full_name": text(person.get("name"), "full_name"),
         "title": text(person.get("title"), "title"),
     }
-    linkedin = text(person.get("linkedin_url"), "linkedin")
     # "verified" is their word about their own data; no check of ours has been made.
     status = facts.code(person.get("email_status"))
     email = facts.email(person.get("email"), person=0, codes=(status,) if status else ())
@@ -223,19 +223,20 @@ def _matched(person: Mapping[str, Any]) -> Enriched:
         "annual_revenue": business["annual_revenue"],
         "sic_code": sic,
     }
+    person_ = Person(**name, linkedin=text(person.get("linkedin_url"), "linkedin"))
     return Enriched(
         kind="hit",
         units=PERSON_CREDITS,
         fields=facts.told(fields),
         business=facts.told(business) if business["name"] else {},
-        persons=(Person(**name, linkedin=linkedin),),
+        persons=(person_,),
         points=facts.distinct([email]),
         raw=facts.raw(person),
     )
 
 
 def _phoned(result: Mapping[str, Any], request_id: str) -> Enriched:
-    """Return the phones of a webhook or a poll. *units* are those of the phones alone."""
+    """Return the phones of a webhook or a poll; *units* count the person, who came before them."""
     credits = facts.count(result.get("credits_consumed"), most=MAX_CREDITS)
     people = parts(result.get("people"), most=1)
     listed = parts(people[0].get("phone_numbers"), most=20) if people else []
@@ -244,7 +245,7 @@ def _phoned(result: Mapping[str, Any], request_id: str) -> Enriched:
         credits = PHONE_CREDITS if points else 0
     return Enriched(
         kind="hit" if points else "miss",
-        units=credits,
+        units=PERSON_CREDITS + credits,
         points=points,
         request_id=request_id,
         raw=facts.raw(result),

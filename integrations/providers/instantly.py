@@ -88,7 +88,7 @@ def _headers(account: Account) -> dict[str, str]:
 def _read(answer: Mapping[str, Any], email: str) -> Checked:
     """Return the verdict. ``status`` is how the request went, and says nothing of the address."""
     units = facts.count(answer.get("credits_used"), most=MAX_CREDITS)
-    about = {"request_id": email, "raw": facts.raw(answer)}
+    about: dict[str, Any] = {"request_id": email, "raw": facts.raw(answer)}
     if fold_email(answer.get("email")) != email:
         words = "Instantly's answer is about another address; it may be billed."
         return Checked(kind="ambiguous", units=None, error=words)

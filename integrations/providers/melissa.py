@@ -15,6 +15,7 @@ from integrations.providers.data import (
     DataVendor,
     Enriched,
     Enriches,
+    LineType,
     Person,
     Point,
     Service,
@@ -49,7 +50,7 @@ CODE = re.compile(r"[A-Z]{2}[0-9]{2}")
 DELIVERABLE = {"AS01", "AS02", "AS03"}
 #: What was found rather than checked: nothing has been proved of it yet.
 APPENDED_ADDRESS, APPENDED_NAME, APPENDED_PHONE, APPENDED_EMAIL = "DA00", "DA10", "DA30", "DA40"
-LINES = {"PS07": "mobile", "PS08": "landline", "PS09": "voip"}
+LINES: dict[str, LineType] = {"PS07": "mobile", "PS08": "landline", "PS09": "voip"}
 DO_NOT_CALL = "PS18"
 
 
@@ -189,7 +190,7 @@ def _read(record: Mapping[str, Any]) -> Enriched:
     )
 
 
-def _name(record: Mapping[str, Any]) -> dict[str, str]:
+def _name(record: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "first_name": _told(record.get("NameFirst"), "first_name"),
         "last_name": _told(record.get("NameLast"), "last_name"),
@@ -209,7 +210,7 @@ def _points(record: Mapping[str, Any], codes: Sequence[str]) -> tuple[Point, ...
         about_phone = [APPENDED_PHONE]
     if APPENDED_EMAIL in codes:
         about_email = [APPENDED_EMAIL]
-    line = next((LINES[one] for one in about_phone if one in LINES), "unknown")
+    line: LineType = next((LINES[one] for one in about_phone if one in LINES), "unknown")
     phone = facts.phone(
         record.get("PhoneNumber"),
         line_type=line,
