@@ -96,7 +96,7 @@ def connect_systems(company: Company, *, sandbox_url: str, rate: float, burst: f
 
 
 def connect_data_vendors(company: Company, *, sandbox_url: str) -> None:
-    """Connect the data vendors that are not there yet; in the running tenant."""
+    """Connect those data vendors that are not there yet; in the running tenant."""
     there = set(Integration.objects.filter(name__in=DATA_VENDORS).values_list("name", flat=True))
     for name, provider in DATA_VENDORS.items():
         if name not in there:
