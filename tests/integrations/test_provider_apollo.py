@@ -177,8 +177,8 @@ def test_no_answer_is_too_odd_to_read(body):
 
 
 def test_no_mutation_of_a_good_answer_breaks_a_column():
-    for body in mutations(recorded("apollo", "match")[1], seed=7, times=1_500):
+    for body in mutations(recorded("apollo", "match")[1], seed=7, pairs=300):
         check(read(body))
         check(read(body, "match_phone"))
-    for body in mutations(json.dumps(PHONES).encode(), seed=8, times=1_500):
+    for body in mutations(json.dumps(PHONES).encode(), seed=8, pairs=300):
         check(poll(body))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import random
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -48,23 +49,38 @@ def recorded(vendor: str, name: str) -> tuple[int, bytes]:
     return answer["status"], json.dumps(answer["body"]).encode()
 
 
-def mutations(body: bytes, seed: int, times: int):
-    """The body with one or two values replaced by odd ones; and the body cut short."""
+def places(value, path=()):
+    """Every path into a JSON value."""
+    keys = value if isinstance(value, dict) else range(len(value))
+    for key in keys:
+        yield (*path, key)
+        if isinstance(value[key], dict | list):
+            yield from places(value[key], (*path, key))
+
+
+def changed(whole, *changes):
+    """A copy with values put in at paths, those that are still there."""
+    mutated = copy.deepcopy(whole)
+    for path, value in changes:
+        place = mutated
+        with suppress(TypeError, KeyError, IndexError):
+            for key in path[:-1]:
+                place = place[key]
+            place[path[-1]] = copy.deepcopy(value)
+    return json.dumps(mutated).encode()
+
+
+def mutations(body: bytes, seed: int, pairs: int):
+    """The body with every value replaced by every odd one, with two replaced, and cut short."""
     chance = random.Random(seed)
     whole = json.loads(body)
-    for _ in range(times):
-        mutated = copy.deepcopy(whole)
-        for _ in range(chance.choice([1, 1, 2])):
-            place = mutated
-            while True:
-                keys = list(place) if isinstance(place, dict) else range(len(place))
-                key = chance.choice(list(keys))
-                inner = place[key]
-                if not (isinstance(inner, dict | list) and inner and chance.random() < 0.8):
-                    break
-                place = inner
-            place[key] = copy.deepcopy(chance.choice(ODD))
-        yield json.dumps(mutated).encode("utf-8", "surrogatepass")
+    paths = list(places(whole))
+    for path in paths:
+        for value in ODD:
+            yield changed(whole, (path, value))
+    for _ in range(pairs):
+        first, second = chance.choice(paths), chance.choice(paths)
+        yield changed(whole, (first, chance.choice(ODD)), (second, chance.choice(ODD)))
     for length in range(0, len(body), max(1, len(body) // 40)):
         yield body[:length]
 
