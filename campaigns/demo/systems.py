@@ -150,6 +150,9 @@ def _point(name: str, sandbox_url: str) -> None:
     integration = Integration.objects.get(name=name)
     if integration.base_url != sandbox_url:
         point_to(integration, base_url=sandbox_url)
+    if integration.settings.get("lookup_url", sandbox_url) != sandbox_url:
+        settings = integration.settings | {"lookup_url": sandbox_url}
+        Integration.objects.filter(pk=integration.pk).update(settings=settings)
 
 
 def _url(integration: Integration) -> str:
