@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 
 from leads.actions import owner, sql_id
 from leads.models import Lead, LeadScore, ScoreRule
-from leads.models.score import BANDS, PARTS
+from leads.models.score import PARTS
 from pipelines.actions import begin_run
 from pipelines.models import PipelineRun
 from tenants.actions import note
@@ -325,7 +325,7 @@ def _chunk(run: PipelineRun, size: int) -> bool:
 
 
 def rescore_slices(*, seconds: float = 40.0) -> int:
-    """Work on the scorings of all tenants, a fair part of *seconds* each; return how many remain."""
+    """Work on the scorings of all tenants for a part of *seconds* each; return how many remain."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT * FROM tenants_with_rescores()")
         tenants = [to_text("tenant", row[0]) for row in cursor.fetchall()]
