@@ -110,8 +110,7 @@ def hot_share() -> float:
     with seed.superuser() as own:
         own.execute("SELECT pg_stat_force_next_flush()")
         updated, hot = own.execute(
-            "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables"
-            " WHERE relname = 'lead_scores'"
+            "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'lead_scores'"
         ).fetchone()
     return hot / max(updated, 1)
 
