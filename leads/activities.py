@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from leads.models import Label, Lead, LeadActivity, LeadCard, LeadLabel
 from leads.models.label import LABEL_KINDS
@@ -105,16 +105,3 @@ def take_word(lead_id: str, *, kind: str, key: str, actor_id: str | None) -> boo
     if taken and actor_id is not None:
         note(f"lead.{kind}_taken", actor_id=actor_id, subject=lead, before={kind: key})
     return taken
-
-
-def flags_agree() -> bool:
-    """Tell whether ``leads.flags`` says what the flags of the running tenant's leads say."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT NOT EXISTS (SELECT FROM leads AS l"
-            " WHERE l.flags IS DISTINCT FROM (SELECT coalesce(array_agg(b.key ORDER BY b.key), '{}')"
-            "   FROM lead_labels AS x JOIN labels AS b"
-            "     ON b.tenant_id = x.tenant_id AND b.id = x.label_id AND b.kind = 'flag'"
-            "   WHERE x.tenant_id = l.tenant_id AND x.lead_id = l.id))"
-        )
-        return bool(cursor.fetchone()[0])
