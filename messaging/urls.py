@@ -23,6 +23,7 @@ from messaging.views import (
     optout_proof,
     optouts,
     reply,
+    scores,
     suppressions,
     texting,
     thread,
@@ -160,4 +161,9 @@ urlpatterns = [
         {"part": True},
         name="preview-part",
     ),
+    path("scores/", scores.index, name="scores"),
+    path("scores/preview/part/", scores.preview, name="scores-preview"),
+    path("scores/progress/part/", scores.progress, name="scores-progress"),
+    path("scores/save/", scores.save, name="scores-save"),
+    path("scores/rescore/", scores.rescore, name="scores-rescore"),
 ]
