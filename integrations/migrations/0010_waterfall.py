@@ -8,7 +8,7 @@ UNSETTLED = ["pending", "unknown"]
 
 
 class Migration(migrations.Migration):
-    dependencies = [("integrations", "0008_part3")]
+    dependencies = [("integrations", "0008_part3"), ("leads", "0009_scores")]
 
     operations = [
         migrations.AddField(
@@ -88,6 +88,8 @@ class Migration(migrations.Migration):
         ),
         run_sql_file(
             __file__,
-            reverse_sql="DROP FUNCTION vendor_settle, circuit_note, vendor_reserve;",
+            reverse_sql="DROP FUNCTION tenants_with_enrichments, enrichments_claim,"
+            " waterfall_what_if, waterfall_forecast, waterfall_points, waterfall_gate,"
+            " waterfall_facts, vendor_settle, circuit_note, vendor_reserve;",
         ),
     ]

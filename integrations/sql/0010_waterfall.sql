@@ -139,11 +139,11 @@ BEGIN
             WHERE s.calls + 1 <= coalesce(counter.calls, s.calls + 1)
               AND s.cents + price <= coalesce(counter.cents, s.cents + price);
             IF NOT FOUND THEN
-                RAISE EXCEPTION 'cap' USING ERRCODE = 'LD030',
+                RAISE EXCEPTION 'cap' USING ERRCODE = 'LD040',
                     DETAIL = counter.scope || ' ' || counter.period;
             END IF;
         END LOOP;
-    EXCEPTION WHEN SQLSTATE 'LD030' THEN
+    EXCEPTION WHEN SQLSTATE 'LD040' THEN
         RETURN QUERY SELECT 'cap', NULL::uuid,
             (CASE counter.period WHEN 'day' THEN today + 1
              ELSE (date_trunc('month', today) + interval '1 month')::date END)::timestamp
@@ -231,7 +231,7 @@ DECLARE
 BEGIN
     SELECT c.* INTO bought FROM vendor_calls AS c WHERE c.tenant_id = owner AND c.id = paid;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'no such paid call' USING ERRCODE = 'LD031';
+        RAISE EXCEPTION 'no such paid call' USING ERRCODE = 'LD041';
     END IF;
     PERFORM FROM vendor_inputs AS v
     WHERE v.tenant_id = owner AND v.provider = bought.provider AND v.service = bought.service
@@ -282,3 +282,212 @@ BEGIN
     END LOOP;
     RETURN true;
 END $$;
+
+-- The waterfall. Whether a stage runs is decided here and nowhere else: when a lead's turn has come,
+-- in the forecast before a start, and in the what-if over what happened.
+
+-- What is known of leads that a gate may ask for: the score (0 where none was computed), its band,
+-- and words: phone (one that may be called), mobile (such a one on a mobile line), email (one that
+-- nobody found invalid), mak, apn. A number on a do-not-call list, a litigator's, or somebody
+-- else's is not one to reach the lead by.
+CREATE FUNCTION waterfall_facts(owner uuid, ids uuid[])
+    RETURNS TABLE (lead_id uuid, score integer, band text, known text[])
+    LANGUAGE sql STABLE AS $$
+    SELECT l.id,
+           coalesce((SELECT s.score FROM lead_scores AS s
+                     WHERE s.tenant_id = owner AND s.lead_id = l.id), 0)::integer,
+           coalesce((SELECT s.band FROM lead_scores AS s
+                     WHERE s.tenant_id = owner AND s.lead_id = l.id), 'low')::text,
+           ARRAY(
+               SELECT DISTINCT word FROM contact_points AS p
+               CROSS JOIN LATERAL unnest(CASE
+                   WHEN p.kind = 'email' THEN ARRAY['email']
+                   WHEN p.line_type = 'mobile' THEN ARRAY['phone', 'mobile']
+                   ELSE ARRAY['phone'] END) AS word
+               WHERE p.tenant_id = owner AND p.lead_id = l.id AND p.wrong_number_at IS NULL
+                 AND p.dnc IS NOT TRUE AND p.litigator IS NOT TRUE AND p.tcpa IS NOT TRUE
+                 AND coalesce((SELECT v.verdict FROM verifications AS v
+                               WHERE v.tenant_id = owner AND v.point_id = p.id
+                               ORDER BY v.id DESC LIMIT 1), '') <> 'invalid'
+               UNION ALL SELECT 'mak' WHERE l.mak <> ''
+               UNION ALL SELECT 'apn' WHERE l.apn <> ''
+               ORDER BY 1)
+    FROM leads AS l
+    WHERE l.tenant_id = owner AND l.id = ANY (ids)
+$$;
+
+-- '' when a stage runs, else why not: stop (the bar of the whole waterfall is met), score, without
+-- (all that it could find is known), with (what it needs is not), bands. *stop_at* NULL: no bar.
+CREATE FUNCTION waterfall_gate(gate jsonb, stop_at integer, score integer, band text, known text[])
+    RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE
+        WHEN score >= stop_at AND NOT coalesce((gate ->> 'always')::boolean, false) THEN 'stop'
+        WHEN score >= (gate ->> 'score_below')::integer THEN 'score'
+        WHEN jsonb_array_length(gate -> 'without') > 0 AND NOT EXISTS (
+            SELECT FROM jsonb_array_elements_text(gate -> 'without') AS w WHERE w <> ALL (known))
+            THEN 'without'
+        WHEN EXISTS (
+            SELECT FROM jsonb_array_elements_text(coalesce(gate -> 'with', '[]')) AS w
+            WHERE w <> ALL (known)) THEN 'with'
+        WHEN jsonb_array_length(gate -> 'bands') > 0 AND NOT EXISTS (
+            SELECT FROM jsonb_array_elements_text(gate -> 'bands') AS b WHERE b = band)
+            THEN 'bands'
+        ELSE '' END
+$$;
+
+-- Phones or e-mails of leads that are worth a look: nobody vouches for them at this moment, and
+-- nobody said that they are of no use. At most *most* per lead, the best first.
+CREATE FUNCTION waterfall_points(owner uuid, ids uuid[], way text, most integer)
+    RETURNS TABLE (lead_id uuid, point_id uuid, address text)
+    LANGUAGE sql STABLE AS $$
+    SELECT t.lead_id, t.id, t.normalized FROM (
+        SELECT p.lead_id, p.id, p.normalized, row_number() OVER (
+                   PARTITION BY p.lead_id
+                   ORDER BY p.is_primary DESC, p.score DESC NULLS LAST, p.id) AS place
+        FROM contact_points AS p
+        WHERE p.tenant_id = owner AND p.lead_id = ANY (ids) AND p.kind = way
+          AND p.wrong_number_at IS NULL AND p.dnc IS NOT TRUE AND p.litigator IS NOT TRUE
+          AND p.tcpa IS NOT TRUE
+          AND NOT EXISTS (
+              SELECT FROM verifications AS v
+              WHERE v.tenant_id = owner AND v.point_id = p.id
+                AND (v.expires_at IS NULL OR v.expires_at > clock_timestamp()))
+    ) AS t
+    WHERE t.place <= most ORDER BY t.lead_id, t.place
+$$;
+
+-- How many of these leads would pass each stage's gate by what is known of them now, and how many
+-- calls that is at most. *plan*: [{id, kind, gate, provider, service, fresh_days, most}], in order.
+-- *kept*: leads for which the same vendor answered within the stage's freshness.
+CREATE FUNCTION waterfall_forecast(owner uuid, ids uuid[], plan jsonb, stop_at integer)
+    RETURNS TABLE (stage text, runs bigint, calls bigint, kept bigint)
+    LANGUAGE sql STABLE AS $$
+    WITH facts AS MATERIALIZED (
+        SELECT f.* FROM waterfall_facts(owner, ids) AS f
+    ), turns AS MATERIALIZED (
+        SELECT s.place, s.stage, f.lead_id
+        FROM jsonb_array_elements(plan) WITH ORDINALITY AS s (stage, place) CROSS JOIN facts AS f
+        WHERE waterfall_gate(s.stage -> 'gate', stop_at, f.score, f.band, f.known) = ''
+    )
+    SELECT s.stage ->> 'id',
+           (SELECT count(*) FROM turns AS t WHERE t.place = s.place),
+           CASE s.stage ->> 'kind'
+               WHEN 'enrich' THEN (SELECT count(*) FROM turns AS t WHERE t.place = s.place)
+               ELSE (SELECT count(*) FROM waterfall_points(
+                        owner, ARRAY(SELECT t.lead_id FROM turns AS t WHERE t.place = s.place),
+                        CASE s.stage ->> 'kind' WHEN 'verify_email' THEN 'email' ELSE 'phone' END,
+                        (s.stage ->> 'most')::integer)) END,
+           CASE s.stage ->> 'kind'
+               WHEN 'enrich' THEN (SELECT count(*) FROM turns AS t WHERE t.place = s.place
+                   AND EXISTS (
+                       SELECT FROM vendor_calls AS c
+                       JOIN vendor_answers AS a ON a.tenant_id = owner AND a.call_id = c.id
+                       WHERE c.tenant_id = owner AND c.lead_id = t.lead_id
+                         AND c.provider = s.stage ->> 'provider'
+                         AND c.service = s.stage ->> 'service' AND a.result IN ('hit', 'miss')
+                         AND a.at > clock_timestamp()
+                             - make_interval(days => (s.stage ->> 'fresh_days')::integer)))
+               ELSE 0 END
+    FROM jsonb_array_elements(plan) WITH ORDINALITY AS s (stage, place)
+    ORDER BY s.place
+$$;
+
+-- What the newest *most* finished enrichments would have done under another plan, stage by stage:
+-- how many had run it, and what that had cost. Each is gone through again from what was known at
+-- its beginning; a stage that ran then finds again what it found, one that did not run finds
+-- nothing and costs its price: so *cents* is what it had cost at most, *certain* what is known.
+-- *plan*: [{id, gate, price}], in order.
+CREATE FUNCTION waterfall_what_if(owner uuid, plan jsonb, stop_at integer, most integer)
+    RETURNS TABLE (stage text, runs bigint, cents bigint, certain bigint, enrichments bigint)
+    LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    one record;
+    part jsonb;
+    step jsonb;
+    next jsonb;
+    score integer;
+    band text;
+    known text[];
+    place integer;
+    seen bigint := 0;
+    rule record;
+    many bigint[] := array_fill(0::bigint, ARRAY[greatest(jsonb_array_length(plan), 1)]);
+    cost bigint[] := many;
+    sure bigint[] := many;
+BEGIN
+    SELECT r.contactable_from, r.enriched_from INTO rule FROM score_rule_of(owner) AS r;
+    FOR one IN
+        SELECT e.steps FROM enrichments AS e
+        WHERE e.tenant_id = owner AND e.state = 'done' AND jsonb_array_length(e.steps) > 1
+        ORDER BY e.id DESC LIMIT most
+    LOOP
+        seen := seen + 1;
+        score := (one.steps -> 0 ->> 'score')::integer;
+        known := ARRAY(SELECT jsonb_array_elements_text(one.steps -> 0 -> 'known'));
+        FOR place IN 1 .. jsonb_array_length(plan) LOOP
+            part := plan -> (place - 1);
+            band := CASE WHEN score >= rule.contactable_from THEN 'contactable'
+                         WHEN score >= rule.enriched_from THEN 'enriched' ELSE 'low' END;
+            CONTINUE WHEN waterfall_gate(part -> 'gate', stop_at, score, band, known) <> '';
+            many[place] := many[place] + 1;
+            SELECT s.value, one.steps -> s.place::integer INTO step, next
+            FROM jsonb_array_elements(one.steps) WITH ORDINALITY AS s (value, place)
+            WHERE s.value ->> 'stage' = part ->> 'id' AND s.value ->> 'did' <> 'gate' LIMIT 1;
+            IF NOT FOUND THEN
+                cost[place] := cost[place] + (part ->> 'price')::bigint;
+                CONTINUE;
+            END IF;
+            cost[place] := cost[place] + (step ->> 'cents')::bigint;
+            sure[place] := sure[place] + (step ->> 'cents')::bigint;
+            score := score + (next ->> 'score')::integer - (step ->> 'score')::integer;
+            known := ARRAY(
+                (SELECT unnest(known)
+                 EXCEPT (SELECT jsonb_array_elements_text(step -> 'known')
+                         EXCEPT SELECT jsonb_array_elements_text(next -> 'known')))
+                UNION (SELECT jsonb_array_elements_text(next -> 'known')
+                       EXCEPT SELECT jsonb_array_elements_text(step -> 'known')));
+        END LOOP;
+    END LOOP;
+    FOR place IN 1 .. jsonb_array_length(plan) LOOP
+        RETURN QUERY SELECT plan -> (place - 1) ->> 'id', many[place], cost[place], sure[place],
+                            seen;
+    END LOOP;
+END $$;
+
+-- Take enrichments whose time has come, or whose process died: they are the caller's until the
+-- lease ends, under the number of the attempt. Never waits for one that is being changed.
+CREATE FUNCTION enrichments_claim(owner uuid, most integer, lease_s float)
+    RETURNS TABLE (enrichment uuid, attempt smallint)
+    LANGUAGE sql AS $$
+    UPDATE enrichments AS e
+    SET state = 'running', attempts = least(e.attempts + 1, 32767), updated_at = clock_timestamp(),
+        lease_until = clock_timestamp() + make_interval(secs => lease_s)
+    FROM (SELECT d.id FROM enrichments AS d
+          WHERE d.tenant_id = owner AND d.state IN ('queued', 'running', 'parked', 'held')
+            AND d.available_at <= clock_timestamp()
+            AND (d.lease_until IS NULL OR d.lease_until <= clock_timestamp())
+          ORDER BY d.available_at, d.id LIMIT most FOR UPDATE SKIP LOCKED) AS due
+    WHERE e.tenant_id = owner AND e.id = due.id
+    RETURNING e.id, e.attempts
+$$;
+
+-- Tenants with enrichments to go on with, or letters of theirs to try again. As the owner, since it
+-- looks across tenants; ids only.
+CREATE FUNCTION tenants_with_enrichments() RETURNS SETOF uuid
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT t.id FROM public.tenants AS t
+    WHERE EXISTS (SELECT FROM public.enrichments AS e
+                  WHERE e.tenant_id = t.id AND e.state IN ('queued', 'running', 'parked', 'held')
+                    AND e.available_at <= clock_timestamp())
+       OR EXISTS (SELECT FROM public.dead_letters AS d
+                  WHERE d.tenant_id = t.id AND d.status = 'open' AND d.stage IN ('enrich', 'verify')
+                    AND d.retry_after IS NOT NULL AND d.retry_after <= clock_timestamp())
+       OR EXISTS (SELECT FROM public.vendor_inputs AS v
+                  WHERE v.tenant_id = t.id AND v.open_since IS NOT NULL
+                    AND v.open_since < clock_timestamp() - interval '5 minutes'
+                    AND NOT EXISTS (SELECT FROM public.vendor_answers AS a
+                                    WHERE a.tenant_id = v.tenant_id AND a.call_id = v.call_id))
+$$;
+REVOKE ALL ON FUNCTION tenants_with_enrichments() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION tenants_with_enrichments() TO fairlead_app;
