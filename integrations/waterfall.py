@@ -35,18 +35,24 @@ from integrations.waterfall_calls import (
     read,
     read_poll,
 )
-from integrations.waterfall_plan import closed, facts_of, points_of, points_to_check, stages, stop_at
+from integrations.waterfall_ends import finish, later, wait_until
+from integrations.waterfall_plan import (
+    closed,
+    facts_of,
+    points_of,
+    points_to_check,
+    stages,
+    stop_at,
+)
 from integrations.waterfall_record import (
     Reply,
     Settled,
+    entry_for,
     entry_of,
-    finish,
-    later,
     pass_over,
     settle_late,
     take,
     take_kept,
-    wait_until,
 )
 from leads.actions import owner
 from leads.models import Lead
@@ -106,7 +112,7 @@ def claim(tenant_id: str, *, most: int) -> list[Claim]:
 
 
 def advance(one: Claim) -> None:
-    """Bring a claimed enrichment as far as it goes now: to its end, or to something it waits for."""
+    """Bring a claimed enrichment as far as it goes now: to its end, or to what it waits for."""
     while _step(one):
         pass
 
@@ -207,21 +213,7 @@ def _next_question(enrichment: Enrichment, lead: Lead) -> Buy | None:
             continue
         if entry is None:
             facts = facts_of(lead.pk)
-            entry = {
-                "stage": stage.pk,
-                "name": stage.name,
-                "kind": stage.kind,
-                "did": "running",
-                "why": "",
-                "calls": 0,
-                "cents": 0,
-                "saved": 0,
-                "tries": 0,
-                "points": [],
-                "found": "",
-                **facts.as_json(),
-            }
-            enrichment.steps.append(entry)
+            entry = entry_for(enrichment, stage, facts)
             if why := closed(stage.gate, facts, bar):
                 entry.update(did="gate", why=why, saved=stage.price_cents)
                 continue
@@ -273,9 +265,7 @@ def _question(
         stage_id=stage.pk,
         enrichment_id=enrichment.pk,
     )
-    return Buy(
-        stage=stage, ask=ask, purchase=purchase, correlation=enrichment.correlation_id
-    )
+    return Buy(stage=stage, ask=ask, purchase=purchase, correlation=enrichment.correlation_id)
 
 
 def caps_of(stage: WaterfallStage) -> tuple[Cap, ...]:
@@ -375,14 +365,13 @@ def _poll(one: Claim, poll: Poll) -> bool:
         return _still_pending(enrichment, lead, poll, reply)
 
 
-def _still_pending(
-    enrichment: Enrichment, lead: Lead, poll: Poll, reply: Reply | None
-) -> bool:
-    is_gone = reply is not None and reply.kind == "failed" and reply.result is not None
-    is_gone = is_gone and reply.result.units is None
+def _still_pending(enrichment: Enrichment, lead: Lead, poll: Poll, reply: Reply | None) -> bool:
+    gone = ""
+    if reply and reply.result and reply.kind == "failed" and reply.result.units is None:
+        gone = reply.error or "the vendor does not keep the answer any more"
     now = database_now()
-    if is_gone or now >= poll.call.at + PATIENCE:
-        words = reply.error if is_gone and reply else "the answer did not come in 24 hours"
+    if gone or now >= poll.call.at + PATIENCE:
+        words = gone or "the answer did not come in 24 hours"
         lost = Reply(result=None, kind="ambiguous", error=words)
         return take(enrichment, lead, poll.call, poll.ask, lost)
     pause = reply.retry_after_s if reply and reply.retry_after_s else poll.ask.service.wait_s

@@ -174,9 +174,7 @@ def read(ask: Ask, answer: Answer, call_id: str) -> Result:
     return _read(ask, answer.status, answer.headers, answer.body, call_id)
 
 
-def _read(
-    ask: Ask, status: int, headers: Mapping[str, str], body: bytes, call_id: str
-) -> Result:
+def _read(ask: Ask, status: int, headers: Mapping[str, str], body: bytes, call_id: str) -> Result:
     vendor = ask.vendor
     match ask.kind:
         case "enrich":
@@ -223,7 +221,9 @@ def read_kept(ask: Ask, artifact: Artifact, call_id: str, request_id: str) -> Re
         case kind if kind == BY_WEBHOOK:
             return read_told(ask, cast("dict[str, Any]", json.loads(body)), request_id)
         case kind if kind == BY_POLL:
-            return read_poll(ask, Answer(status=200, headers={}, body=body, latency_ms=0), request_id)
+            return read_poll(
+                ask, Answer(status=200, headers={}, body=body, latency_ms=0), request_id
+            )
         case _:
             return _read(ask, 200, {}, body, call_id)
 

@@ -1,4 +1,4 @@
-"""Which stages a lead goes through: the tenant's plan, what gates see, and what a plan would cost."""
+"""Which stages a lead goes through: the plan, what its gates see, and what it would cost."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection
-
 
 from integrations.models import VendorAnswer, VendorCall, WaterfallStage
 from integrations.providers import providers
@@ -217,5 +216,3 @@ def usual_costs(stage_ids: Iterable[str]) -> dict[str, float]:
         if found:
             costs[stage_id] = sum(found) / len(found)
     return costs
-
-

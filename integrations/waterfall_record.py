@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models.functions import Now
-
-from integrations.failures import LETTER_BACKOFF, MAX_RETRIES, fingerprint_of
 from integrations.ledger import Cached, Settlement, settle
 from integrations.models import Enrichment, ProviderCircuit, VendorCall, WaterfallStage
 from integrations.providers.data import Checked, Enriched
 from integrations.waterfall_calls import BY_ANSWER, Ask, Result, read_kept
 from integrations.waterfall_effects import Found, apply_checked, apply_enriched, is_wanted
-from integrations.waterfall_plan import facts_of
+from integrations.waterfall_ends import finish, later, save, try_again, wait_until
+from integrations.waterfall_plan import Facts, facts_of
 from leads.models import ContactPoint, Lead
 from pipelines import artifacts
-from pipelines.models import Artifact, DeadLetter
+from pipelines.models import Artifact
 from tenants.context import database_now
 
-#: Tries of one question before its enrichment is a dead letter; the pauses between them.
-TRIES, PAUSE_S = 3, 30.0
 #: How long a busy vendor is left alone that does not say how long.
 BUSY_S = 30.0
 #: Answers with which the account, not the question, is refused.
@@ -53,9 +47,39 @@ def entry_of(enrichment: Enrichment, stage_id: str) -> dict[str, Any] | None:
     return next((step for step in enrichment.steps if step.get("stage") == stage_id), None)
 
 
-def later(seconds: float) -> timedelta:
-    """Return a pause with some chance in it, so that not all come back at once."""
-    return timedelta(seconds=seconds * random.uniform(0.9, 1.3))  # noqa: S311  # no secret
+def entry_for(
+    enrichment: Enrichment, stage: WaterfallStage, facts: Facts | None = None
+) -> dict[str, Any]:
+    """Return the entry of a stage, begun now where there is none."""
+    entry = entry_of(enrichment, stage.pk)
+    if entry is None:
+        entry = {
+            "stage": stage.pk,
+            "name": stage.name,
+            "kind": stage.kind,
+            "did": "running",
+            "why": "",
+            "calls": 0,
+            "cents": 0,
+            "saved": 0,
+            "tries": 0,
+            "points": [],
+            "found": "",
+            **(facts or facts_of(enrichment.lead_id)).as_json(),
+        }
+        enrichment.steps.append(entry)
+    return entry
+
+
+def stage_of(paid: VendorCall) -> WaterfallStage:
+    """Return the stage that made a call.
+
+    Raises:
+        LookupError: a pull did.
+    """
+    if paid.stage is None:
+        raise LookupError(f"{paid.pk} was made by no stage")
+    return paid.stage
 
 
 # --- answers ----------------------------------------------------------------------------------
@@ -71,23 +95,19 @@ def take(
     Raises:
         Settled: somebody else wrote the answer before; the transaction must be rolled back.
     """
-    stage = paid.stage
-    if stage is None:
-        return False
-    entry = entry_of(enrichment, stage.pk)
-    if entry is None:
-        entry = {"stage": stage.pk, "points": [], "found": "", "calls": 0, "cents": 0, "tries": 0}
+    stage = stage_of(paid)
+    entry = entry_for(enrichment, stage)
     match reply.kind:
         case "hit" | "miss" if reply.result is not None and ask is not None:
-            return _take_answer(enrichment, lead, paid, ask, reply, entry)
+            return _take_answer(enrichment, lead, paid, ask, reply, reply.result)
         case "pending" if reply.result is not None and ask is not None:
-            return _take_promise(enrichment, lead, paid, ask, reply)
+            return _take_promise(enrichment, lead, paid, ask, reply, reply.result)
         case "ambiguous":
             _settle(paid, Settlement(result="unknown", error=reply.error, **_of(reply)))
             entry["calls"] += 1
             entry["cents"] += paid.reserved_cents
             _close(entry, stage, "unknown", paid.point_id, why=reply.error)
-            _save(enrichment)
+            save(enrichment)
             return True
         case "throttled":
             pause = reply.retry_after_s or BUSY_S
@@ -106,7 +126,7 @@ def take(
                     result="failed", error=reply.error, was_made=reply.was_made, **_of(reply)
                 ),
             )
-            return _try_again(enrichment, stage, entry, reply.error)
+            return try_again(enrichment, stage, entry, reply.error)
 
 
 def _take_answer(
@@ -115,23 +135,23 @@ def _take_answer(
     paid: VendorCall,
     ask: Ask,
     reply: Reply,
-    entry: dict[str, Any],
+    result: Result,
 ) -> bool:
-    stage, result = paid.stage, reply.result
-    assert stage is not None and result is not None  # noqa: S101  # the caller looked
+    stage = stage_of(paid)
     kept = artifacts.keep(
         reply.body,
         artifact_type=reply.how,
         run_id=enrichment.run_id,
         parents=[lead.artifact_id] if lead.artifact_id else [],
     )
+    entry = entry_for(enrichment, stage)
     is_hit, words = _apply(enrichment, lead, stage, paid.point, result, kept)
     cost = cost_of(paid, ask, result)
     entry["calls"] += 1
     entry["cents"] += cost
     _close(entry, stage, "hit" if is_hit else "miss", paid.point_id, why=words)
     enrichment.cost_cents += cost
-    _save(enrichment)
+    save(enrichment)
     _settle(  # last: it locks what all calls of the tenant share
         paid,
         Settlement(
@@ -147,11 +167,15 @@ def _take_answer(
 
 
 def _take_promise(
-    enrichment: Enrichment, lead: Lead, paid: VendorCall, ask: Ask, reply: Reply
+    enrichment: Enrichment,
+    lead: Lead,
+    paid: VendorCall,
+    ask: Ask,
+    reply: Reply,
+    result: Result,
 ) -> bool:
     """The rest comes later. What is told at once is written at once."""
-    stage, result = paid.stage, reply.result
-    assert stage is not None and result is not None  # noqa: S101  # the caller looked
+    stage = stage_of(paid)
     artifact_id = None
     if isinstance(result, Enriched) and (result.fields or result.points or result.persons):
         kept = artifacts.keep(reply.body, artifact_type=reply.how, run_id=enrichment.run_id)
@@ -207,12 +231,11 @@ def settle_late(paid: VendorCall, ask: Ask, reply: Reply) -> None:
 
 def take_kept(enrichment: Enrichment, stage: WaterfallStage, ask: Ask, kept: Cached) -> bool:
     """Use an answer that was paid for before; return whether to go on now."""
-    entry = entry_of(enrichment, stage.pk)
-    assert entry is not None  # noqa: S101  # its question was just asked
+    entry = entry_for(enrichment, stage)
     saved = stage.price_cents
     if kept.answer.artifact is None:
         _close(entry, stage, "kept", ask.point_id, saved=saved)
-        _save(enrichment)
+        save(enrichment)
         return True
     try:
         result = read_kept(ask, kept.answer.artifact, kept.call_id, kept.answer.request_id)
@@ -223,7 +246,7 @@ def take_kept(enrichment: Enrichment, stage: WaterfallStage, ask: Ask, kept: Cac
     point = ContactPoint.objects.filter(pk=ask.point_id).first() if ask.point_id else None
     _, words = _apply(enrichment, lead, stage, point, result, kept.answer.artifact)
     _close(entry, stage, "kept", ask.point_id, why=words, saved=saved)
-    _save(enrichment)
+    save(enrichment)
     return True
 
 
@@ -235,7 +258,7 @@ def pass_over(
     if entry is not None:
         saved = stage.price_cents if why == "cool_down" else 0
         _close(entry, stage, why, point_id, saved=saved)
-    _save(enrichment)
+    save(enrichment)
 
 
 def cost_of(paid: VendorCall, ask: Ask, result: Result) -> int:
@@ -298,102 +321,3 @@ def _close(
     entry["points"].append(point_id)
     if did == "hit" or entry["found"] != "hit":
         entry["found"] = did
-
-
-# --- where it goes from here ------------------------------------------------------------------
-
-
-def wait_until(enrichment: Enrichment, state: str, until: datetime, words: str = "") -> None:
-    """Let an enrichment wait for a vendor, a cap or a circuit."""
-    if enrichment.state not in ("queued", "running", "parked", "held"):
-        return
-    _save(enrichment, state=state, available_at=until, lease_until=None, error=words[:500])
-    status = "parked" if state == "parked" else "queued"
-    Lead.objects.filter(pk=enrichment.lead_id).update(enrichment_status=status)
-
-
-def finish(
-    enrichment: Enrichment, *, state: str, error: str = "", letter: WaterfallStage | None = None
-) -> None:
-    """End an enrichment; a dead one leaves a letter that says what it died of."""
-    facts = facts_of(enrichment.lead_id)
-    enrichment.steps = [step for step in enrichment.steps if not step.get("end")]
-    enrichment.steps.append({"end": True, **facts.as_json()})
-    _save(
-        enrichment,
-        state=state,
-        error=error[:2000],
-        lease_until=None,
-        finished_at=Now(),
-        score_after=facts.score,
-        saved_cents=sum(step.get("saved", 0) for step in enrichment.steps),
-    )
-    lead = Lead.objects.filter(pk=enrichment.lead_id)
-    match state:
-        case "done":
-            lead.update(enrichment_status="done", last_enriched_at=Now())
-            close_letters(enrichment.pk)
-        case "failed":
-            lead.update(enrichment_status="failed")
-            _write_letter(enrichment, letter, error)
-        case _:
-            lead.filter(last_enriched_at=None).update(enrichment_status="none")
-            lead.filter(last_enriched_at__isnull=False).update(enrichment_status="done")
-            close_letters(enrichment.pk, status="discarded", reason=error or "cancelled")
-
-
-def _try_again(
-    enrichment: Enrichment, stage: WaterfallStage, entry: dict[str, Any], error: str
-) -> bool:
-    entry["tries"] += 1
-    if entry["tries"] >= TRIES:
-        entry["tries"] = 0
-        finish(enrichment, state="failed", error=error, letter=stage)
-    else:
-        pause = PAUSE_S * 2 ** (entry["tries"] - 1)
-        wait_until(enrichment, "queued", database_now() + later(pause), error)
-    return False
-
-
-def _write_letter(enrichment: Enrichment, stage: WaterfallStage | None, error: str) -> None:
-    """Open a dead letter, or say of the open one that it was in vain once more."""
-    letters = DeadLetter.objects.filter(ref=enrichment.pk, stage__in=["enrich", "verify"])
-    letter = letters.filter(status__in=["open", "retrying"]).first()
-    retries = letter.retries if letter else 0
-    retry_after = None
-    if retries < MAX_RETRIES:
-        factor = 2**retries * random.uniform(0.75, 1.25)  # noqa: S311  # no secret
-        retry_after = database_now() + LETTER_BACKOFF * factor
-    if letter is not None:
-        letters.filter(pk=letter.pk).update(
-            status="open", error=error, retry_after=retry_after, updated_at=Now()
-        )
-        return
-    kind = "verify" if stage and stage.kind != "enrich" else "enrich"
-    DeadLetter.objects.create(
-        stage=kind,
-        ref=enrichment.pk,
-        subject=(stage.name if stage else "Enrichment")[:120],
-        error_class="VendorRefused",
-        error=error,
-        fingerprint=fingerprint_of("VendorRefused", error),
-        retry_after=retry_after,
-        correlation_id=enrichment.correlation_id,
-    )
-
-
-def close_letters(enrichment_id: str, *, status: str = "resolved", reason: str = "") -> None:
-    """Close what is open about an enrichment: it was done after all, or nobody wants it."""
-    DeadLetter.objects.filter(
-        ref=enrichment_id, stage__in=["enrich", "verify"], status__in=["open", "retrying"]
-    ).update(status=status, reason=reason[:500], closed_at=Now(), retry_after=None, updated_at=Now())
-
-
-def _save(enrichment: Enrichment, **columns: Any) -> None:
-    """Write the steps and *columns*; the state of one that ended is left as it is."""
-    Enrichment.objects.filter(pk=enrichment.pk).update(
-        steps=enrichment.steps,
-        cost_cents=enrichment.cost_cents,
-        updated_at=Now(),
-        **columns,
-    )

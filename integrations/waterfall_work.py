@@ -19,7 +19,8 @@ from integrations.models.waterfall import OPEN_STATES
 from integrations.processing import Source
 from integrations.waterfall import Claim, advance, claim
 from integrations.waterfall_calls import BY_WEBHOOK, ask_of, read_told
-from integrations.waterfall_record import Reply, close_letters, take, wait_until
+from integrations.waterfall_ends import close_letters, wait_until
+from integrations.waterfall_record import Reply, take
 from leads.models import Lead
 from pipelines.actions import end_run
 from pipelines.models import DeadLetter, PipelineRun
@@ -219,9 +220,7 @@ def requeue(enrichment_ids: list[str]) -> int:
         )
         DeadLetter.objects.filter(
             ref=enrichment.pk, stage__in=["enrich", "verify"], status="open"
-        ).update(
-            status="retrying", retries=F("retries") + 1, retry_after=None, updated_at=Now()
-        )
+        ).update(status="retrying", retries=F("retries") + 1, retry_after=None, updated_at=Now())
         PipelineRun.objects.filter(pk=enrichment.run_id, status="completed").update(
             status="running", finished_at=None
         )
