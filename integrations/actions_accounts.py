@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from integrations.models import Integration, WebhookEndpoint, hash_token, new_token
-from integrations.providers import Provider, providers
+from integrations.providers import kind_of
 from tenants.models import AuditEntry
 
 
@@ -36,7 +36,7 @@ def connect_integration(
         secret=secret,
         settings=settings or {},
     )
-    kind = providers[provider] if provider in providers else Provider
+    kind = kind_of(provider)
     if kind.has_webhooks:
         add_endpoint(integration, signed=kind.signs)
     AuditEntry.objects.create(

@@ -104,7 +104,7 @@ def parts(value: object, most: int = 100) -> list[dict[str, Any]]:
 
 def text(value: object, column: str) -> str:
     """Return a text for *column* in one line; whole numbers are taken as text."""
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**18:
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**64:
         value = str(value)
     if not isinstance(value, str):
         return ""
