@@ -206,7 +206,7 @@ def settle_unknown(
 ) -> None:
     """Say what became of a call of which nobody knew: a person looked at the vendor's invoice.
 
-    Without a bill the same may be asked again; with one it counts as an answer that was lost.
+    Without a bill the same is asked again; with one the answer is lost, and its stage passed over.
 
     Args:
         call_id: ``strace_…``.
@@ -223,18 +223,23 @@ def settle_unknown(
         raise EnrichmentRefused("Say how you know: the next person will ask.")
     if not 0 <= cost_cents <= 1_000_000:
         raise EnrichmentRefused("The cost is 0 to 10,000 dollars.")
-    call = VendorCall.objects.filter(pk=call_id).first()
+    call = VendorCall.objects.select_related("stage").filter(pk=call_id).first()
     last = VendorAnswer.objects.filter(call=call_id).order_by("-is_final", "-id").first()
     if call is None or last is None or last.result != "unknown":
         raise EnrichmentRefused("Somebody, or the vendor, has settled this call already.")
     cost = cost_cents if was_billed else 0
-    done = settle(
-        call.pk, Settlement(result="failed", cost_cents=cost, error=f"settled by hand: {reason}")
+    verdict = Settlement(
+        result="miss" if was_billed else "failed",
+        cost_cents=cost,
+        fresh_days=call.stage.fresh_days if call.stage else 0,
+        error=f"settled by hand: {reason}",
     )
-    if not done:
+    if not settle(call.pk, verdict):
         raise EnrichmentRefused("Somebody, or the vendor, has settled this call already.")
-    if call.enrichment_id and cost:
-        Enrichment.objects.filter(pk=call.enrichment_id).update(cost_cents=F("cost_cents") + cost)
+    if call.enrichment_id:
+        rows = Enrichment.objects.filter(pk=call.enrichment_id)
+        rows.update(cost_cents=F("cost_cents") + cost)
+        rows.filter(state="held").update(available_at=Now())
     note(
         "vendor_call.settled",
         actor_id=actor_id,

@@ -47,6 +47,7 @@ from integrations.waterfall_plan import (
 from integrations.waterfall_record import (
     Reply,
     Settled,
+    doubt,
     entry_for,
     entry_of,
     pass_over,
@@ -301,6 +302,10 @@ def _refused(enrichment: Enrichment, buy: Buy, refusal: Refused) -> bool:
         words = f"{buy.stage.name}: {refusal.reason} {refusal.detail}".strip()
         wait_until(enrichment, HOLDS[refusal.reason], refusal.until, words)
         return False
+    if refusal.reason == "unknown" and refusal.call_id:
+        paid = VendorCall.objects.select_related("stage").get(pk=refusal.call_id)
+        if paid.enrichment_id == enrichment.pk:
+            return doubt(enrichment, paid, "")
     pass_over(enrichment, buy.stage, refusal.reason, buy.ask.point_id)
     return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from integrations.ledger import Cached, Settlement, settle
@@ -17,6 +18,8 @@ from pipelines import artifacts
 from pipelines.models import Artifact
 from tenants.context import database_now
 
+#: How long a person has to find out what became of an unknown call.
+FIND_OUT = timedelta(hours=24)
 #: How long a busy vendor is left alone that does not say how long.
 BUSY_S = 30.0
 #: Answers with which the account, not the question, is refused.
@@ -106,9 +109,7 @@ def take(
             _settle(paid, Settlement(result="unknown", error=reply.error, **_of(reply)))
             entry["calls"] += 1
             entry["cents"] += paid.reserved_cents
-            _close(entry, stage, "unknown", paid.point_id, why=reply.error)
-            save(enrichment)
-            return True
+            return doubt(enrichment, paid, reply.error)
         case "throttled":
             pause = reply.retry_after_s or BUSY_S
             _settle(
@@ -246,6 +247,22 @@ def take_kept(enrichment: Enrichment, stage: WaterfallStage, ask: Ask, kept: Cac
     point = ContactPoint.objects.filter(pk=ask.point_id).first() if ask.point_id else None
     _, words = _apply(enrichment, lead, stage, point, result, kept.answer.artifact)
     _close(entry, stage, "kept", ask.point_id, why=words, saved=saved)
+    save(enrichment)
+    return True
+
+
+def doubt(enrichment: Enrichment, paid: VendorCall, words: str) -> bool:
+    """Leave a question open of which nobody knows whether it was answered; return whether to go on.
+
+    The next stage costs more and may be needless: a person has a day to find out. A verifying
+    stage costs nothing by going on.
+    """
+    stage = stage_of(paid)
+    until = paid.at + FIND_OUT
+    if stage.kind == "enrich" and until > database_now():
+        wait_until(enrichment, "held", until, f"{stage.name}: unknown. {words}")
+        return False
+    _close(entry_for(enrichment, stage), stage, "unknown", paid.point_id, why=words)
     save(enrichment)
     return True
 
