@@ -7,20 +7,21 @@ band is never consent, and no score moves a lead's state.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 
 from leads.actions import owner, sql_id
-from leads.models import Lead, ScoreRule
-from leads.models.score import BANDS, PARTS
+from leads.models import Lead, LeadScore, ScoreRule
+from leads.models.score import PARTS
 from pipelines.actions import begin_run
 from pipelines.models import PipelineRun
 from tenants.actions import note
-from tenants.context import is_passing, tenant_context
+from tenants.context import database_now, is_passing, tenant_context
 from tenants.correlation import correlated, correlation_id
 from tenants.ulids import to_text
 
@@ -77,10 +78,11 @@ MOST_DOLLARS = 1_000_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """How many leads were looked at, and of how many points or band are new."""
+    """How many leads were looked at, of how many points or band are new, and the last one."""
 
     seen: int = 0
     changed: int = 0
+    after: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,21 +118,28 @@ def score_leads(lead_ids: Iterable[str]) -> Scored:
     return Scored(seen=seen, changed=changed)
 
 
-def score_run(run_id: str) -> Scored:
-    """Score the leads that a run of an import or a pull brought in (``leads.run``).
+def score_run(run_id: str, *, after: str = "", most: int | None = None) -> Scored:
+    """Score the live leads that a run brought in (``leads.run``), or the next *most* of them.
 
-    Opens a transaction per ``MOST_AT_ONCE`` leads where none is open.
+    Args:
+        run_id: ``run_…`` of an import or a pull.
+        after: where an earlier call ended, ``Scored.after``.
+        most: for callers that commit in between; None: all, in the running transaction.
     """
-    seen, changed, after = 0, 0, None
-    while True:
+    done = Scored(after=after)
+    while most is None or done.seen < most:
         rows = Lead.objects.filter(run=run_id, superseded_at=None).order_by("id")
-        if after is not None:
-            rows = rows.filter(pk__gt=after)
-        ids = list(rows.values_list("pk", flat=True)[:MOST_AT_ONCE])
+        if done.after:
+            rows = rows.filter(pk__gt=done.after)
+        size = MOST_AT_ONCE if most is None else min(MOST_AT_ONCE, most - done.seen)
+        ids = list(rows.values_list("pk", flat=True)[:size])
         if not ids:
-            return Scored(seen=seen, changed=changed)
+            break
         part = score_leads(ids)
-        seen, changed, after = seen + part.seen, changed + part.changed, ids[-1]
+        done = Scored(
+            seen=done.seen + part.seen, changed=done.changed + part.changed, after=ids[-1]
+        )
+    return done
 
 
 def compute_quality_score(lead_id: str) -> int | None:
@@ -139,3 +148,185 @@ def compute_quality_score(lead_id: str) -> int | None:
         cursor.execute("SELECT compute_quality_score(%s)", [sql_id(lead_id)])
         found: int | None = cursor.fetchone()[0]
     return found
+
+
+# --- the rule ---------------------------------------------------------------------------------
+
+
+def rule_in_force() -> ScoreRule:
+    """Return the newest version of the running tenant's rule; the first one is made if missing."""
+    newest = ScoreRule.objects.order_by("-version")
+    found = newest.first()
+    if found is None:
+        seed_rule()
+        found = newest.get()
+    return found
+
+
+def seed_rule() -> None:
+    """Give the running tenant version 1 of the rule, unless it has one."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT seed_score_rule(%s)", [owner()])
+
+
+def preview_rule(draft: Draft) -> list[Move]:
+    """Return how many leads *draft* would take from which band to which; writes nothing.
+
+    Reads all leads of the tenant: about two seconds for a million. What is counted is what saving
+    it and scoring all leads anew will do, if nothing else changes meanwhile.
+    """
+    rule_in_force()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT was, becomes, leads FROM score_preview(%s, %s::jsonb)",
+            [owner(), json.dumps(asdict(draft))],
+        )
+        return [Move(was=was, becomes=becomes, leads=n) for was, becomes, n in cursor.fetchall()]
+
+
+@transaction.atomic
+def save_rule(draft: Draft, *, reason: str, based_on: int, actor_id: str | None) -> ScoreRule:
+    """Put a new version of the rule in force and begin to score all leads by it.
+
+    Args:
+        draft: the whole rule.
+        reason: why, in the person's words.
+        based_on: version the person saw; another one since then refuses.
+        actor_id: who does it.
+
+    Raises:
+        RuleRefused: it has no reason, is the rule there is, or somebody was faster.
+    """
+    if not reason.strip():
+        raise RuleRefused("Say why; the reason stands in the history of the rule.")
+    current = rule_in_force()
+    if current.version != based_on:
+        raise RuleRefused(
+            f"Version {current.version} was saved meanwhile. Look at it and try again."
+        )
+    before, after = asdict(Draft.of(current)), asdict(draft)
+    if before == after:
+        raise RuleRefused("That is the rule in force already.")
+    try:
+        with transaction.atomic():
+            made = ScoreRule.objects.create(
+                version=current.version + 1, reason=reason.strip()[:200], actor_id=actor_id, **after
+            )
+    except IntegrityError as error:
+        raise RuleRefused("Somebody saved another version at the same time. Try again.") from error
+    note(
+        "score_rule.changed",
+        actor_id=actor_id,
+        subject=made,
+        before=before,
+        after=after,
+        reason=reason.strip(),
+    )
+    begin_rescore(trigger="person")
+    return made
+
+
+# --- all leads anew ---------------------------------------------------------------------------
+
+
+@transaction.atomic
+def begin_rescore(*, trigger: str = "schedule") -> PipelineRun:
+    """Begin to score all leads of the running tenant anew; one that is under way gives way."""
+    runs = PipelineRun.objects.filter(pipeline_name=PIPELINE, status="running")
+    runs.update(status="cancelled", finished_at=Now())
+    run = begin_run(PIPELINE, trigger=trigger)
+    run.stats = {
+        "rule": rule_in_force().version,
+        "after": "",
+        "seen": 0,
+        "changed": 0,
+        "of": Lead.objects.filter(superseded_at=None).count(),
+    }
+    run.save(update_fields=["stats"])
+    return run
+
+
+@transaction.atomic
+def begin_daily() -> bool:
+    """Begin the day's scoring of the running tenant; not where one goes on or nobody is scored."""
+    if not LeadScore.objects.exists():
+        return False
+    if PipelineRun.objects.filter(pipeline_name=PIPELINE, status="running").exists():
+        return False
+    begin_rescore()
+    return True
+
+
+@transaction.atomic
+def stop_rescore(*, actor_id: str | None) -> bool:
+    """Stop scoring all leads after the chunk it is at; tell whether it was under way."""
+    runs = PipelineRun.objects.filter(pipeline_name=PIPELINE, status="running")
+    stopped = runs.update(status="cancelled", finished_at=Now())
+    if stopped:
+        note("rescore.stopped", actor_id=actor_id)
+    return bool(stopped)
+
+
+def rescore_all(tenant_id: str, *, seconds: float = 40.0, chunk: int = CHUNK) -> bool:
+    """Work on a tenant's scoring of all leads for a while; tell whether more is left.
+
+    Each chunk is a transaction with the place it ended: a process that dies loses one chunk's
+    work, and any other goes on there.
+    """
+    until = time.monotonic() + seconds
+    while more := _advance(tenant_id, chunk):
+        if time.monotonic() >= until:
+            break
+    return more
+
+
+def _advance(tenant_id: str, chunk: int) -> bool:
+    """Score the next *chunk* of leads; tell whether there may be more for this process to do."""
+    run_id = ""
+    try:
+        with tenant_context(tenant_id, durable=True):
+            run = (
+                PipelineRun.objects.select_for_update(no_key=True, skip_locked=True, of=("self",))
+                .filter(pipeline_name=PIPELINE, status="running")
+                .order_by("id")
+                .first()
+            )
+            if run is None:  # none, or another process is at it
+                return False
+            run_id = run.pk
+            with correlated(run.correlation_id):
+                return _chunk(run, chunk)
+    except Exception as error:
+        if is_passing(error) or not run_id:
+            raise
+        with tenant_context(tenant_id, durable=True):
+            PipelineRun.objects.filter(pk=run_id, status="running").update(
+                status="failed", finished_at=Now(), error=f"{type(error).__name__}: {error}"[:2000]
+            )
+        return False
+
+
+def _chunk(run: PipelineRun, size: int) -> bool:
+    stats: dict[str, Any] = run.stats
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT there, seen, changed FROM score_next(%s, %s, %s, %s)",
+            [owner(), sql_id(stats["after"] or None), size, run.correlation_id],
+        )
+        there, seen, changed = cursor.fetchone()
+    stats["seen"] += seen
+    stats["changed"] += changed
+    if there is None:
+        run.status, run.finished_at = "completed", database_now()
+    else:
+        stats["after"] = to_text("lead", there)
+    run.save(update_fields=["stats", "status", "finished_at"])
+    return there is not None
+
+
+def rescore_slices(*, seconds: float = 40.0) -> int:
+    """Work on the scorings of all tenants for a part of *seconds* each; return how many remain."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM tenants_with_rescores()")
+        tenants = [to_text("tenant", row[0]) for row in cursor.fetchall()]
+    return sum(rescore_all(tenant_id, seconds=seconds / len(tenants)) for tenant_id in tenants)

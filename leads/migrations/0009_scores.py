@@ -1,5 +1,7 @@
-from django.db import migrations
+from django.db import migrations, models
+from django.db.models import Q
 
+from tenants.operations import AddNotValid
 from tenants.sql import run_sql_file
 
 
@@ -18,5 +20,16 @@ class Migration(migrations.Migration):
                     score_rule_of, seed_score_rule;
                 ALTER TABLE lead_scores RESET (fillfactor);
             """,
-        )
+        ),
+        # An erased number keeps the hash of its address in its place.
+        migrations.RemoveConstraint("contactpoint", "contact_points_phone_is_e164"),
+        AddNotValid(
+            "contactpoint",
+            models.CheckConstraint(
+                condition=~Q(kind="phone")
+                | Q(normalized__startswith="+")
+                | Q(normalized__startswith="erased:"),
+                name="contact_points_phone_is_e164",
+            ),
+        ),
     ]

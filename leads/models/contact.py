@@ -151,7 +151,9 @@ class ContactPoint(ChildModel):
                 name="contact_points_line_is_known",
             ),
             models.CheckConstraint(
-                condition=~Q(kind="phone") | Q(normalized__startswith="+"),
+                condition=~Q(kind="phone")
+                | Q(normalized__startswith="+")
+                | Q(normalized__startswith="erased:"),
                 name="contact_points_phone_is_e164",
             ),
             models.CheckConstraint(

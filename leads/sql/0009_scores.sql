@@ -287,7 +287,8 @@ CREATE VIEW vw_campaign_ready_leads WITH (security_invoker = true) AS
           AND l.superseded_at IS NULL AND l.added_to_campaign_at IS NULL
           AND l.state NOT IN ('suppressed', 'closed')
           AND (l.paused_until IS NULL OR l.paused_until <= clock_timestamp())
-          AND (l.tenant_id, l.id) NOT IN (SELECT b.tenant_id, b.lead_id FROM blocked AS b)
+          AND NOT EXISTS (SELECT FROM blocked AS b
+                          WHERE b.tenant_id = s.tenant_id AND b.lead_id = s.lead_id)
     ), numbers AS (
         SELECT DISTINCT ON (cp.tenant_id, cp.lead_id) cp.tenant_id, cp.lead_id, cp.normalized
         FROM ready AS r
@@ -317,7 +318,8 @@ CREATE VIEW vw_campaign_ready_leads WITH (security_invoker = true) AS
         UNION ALL
         SELECT r.tenant_id, r.id, r.score, NULL
         FROM ready AS r JOIN mailable AS m ON m.tenant_id = r.tenant_id AND m.lead_id = r.id
-        WHERE (r.tenant_id, r.id) NOT IN (SELECT n.tenant_id, n.lead_id FROM numbers AS n)
+        WHERE NOT EXISTS (SELECT FROM numbers AS n
+                          WHERE n.tenant_id = r.tenant_id AND n.lead_id = r.id)
     )
     SELECT t.tenant_id, l.id, l.first_name, l.last_name, l.city AS property_city,
            l.region AS property_state, t.score AS quality_score, t.number,

@@ -1,0 +1,8 @@
+from django.contrib.postgres.operations import ValidateConstraint
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    dependencies = [("leads", "0009_scores")]
+
+    operations = [ValidateConstraint("contactpoint", "contact_points_phone_is_e164")]
