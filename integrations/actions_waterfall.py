@@ -55,7 +55,7 @@ PRESETS = (
     Preset(
         name="BatchData skip trace",
         provider="batchdata",
-        service="skip_trace_v3",
+        service="skip_trace",
         kind="enrich",
         gate={"without": ["mobile", "email"]},
         wanted_lines=("mobile",),

@@ -136,7 +136,7 @@ def reserve(tenant_id: str, purchase: Purchase) -> Reserved | Cached | Refused:
     """
     with tenant_context(tenant_id, durable=True):
         outcome = _reserve(purchase)
-        hit("ledger.before_reserve_commit")
+        hit("waterfall.before_reserve_commit")
     return outcome
 
 

@@ -460,14 +460,16 @@ END $$;
 CREATE FUNCTION enrichments_claim(owner uuid, most integer, lease_s float)
     RETURNS TABLE (enrichment uuid, attempt smallint)
     LANGUAGE sql AS $$
+    WITH due AS MATERIALIZED (  -- looked for once, whatever the plan: else more than *most* go
+        SELECT d.id FROM enrichments AS d
+        WHERE d.tenant_id = owner AND d.state IN ('queued', 'running', 'parked', 'held')
+          AND d.available_at <= clock_timestamp()
+          AND (d.lease_until IS NULL OR d.lease_until <= clock_timestamp())
+        ORDER BY d.available_at, d.id LIMIT most FOR UPDATE SKIP LOCKED)
     UPDATE enrichments AS e
     SET state = 'running', attempts = least(e.attempts + 1, 32767), updated_at = clock_timestamp(),
         lease_until = clock_timestamp() + make_interval(secs => lease_s)
-    FROM (SELECT d.id FROM enrichments AS d
-          WHERE d.tenant_id = owner AND d.state IN ('queued', 'running', 'parked', 'held')
-            AND d.available_at <= clock_timestamp()
-            AND (d.lease_until IS NULL OR d.lease_until <= clock_timestamp())
-          ORDER BY d.available_at, d.id LIMIT most FOR UPDATE SKIP LOCKED) AS due
+    FROM due
     WHERE e.tenant_id = owner AND e.id = due.id
     RETURNING e.id, e.attempts
 $$;

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import httpx
+from django.db import connection
 
 from integrations.actions_enrich import start
 from integrations.actions_waterfall import seed_stages
@@ -20,13 +21,16 @@ from integrations.models import (
     WaterfallStage,
 )
 from integrations.waterfall_work import work
-from leads.actions import create_lead
-from leads.models import Lead
+from leads.actions import create_lead, owner
+from leads.models import ContactPoint, Lead
 from leads.scoring import score_leads
+from leads.verifying import Finding, record_verification
 from tenants.context import database_now
 
 VENDORS = ("melissa", "batchdata", "apollo", "instantly", "twilio")
 SID = "AC00000000000000000000000000000001"
+MOBILE = {"number": "9165550101", "line": "mobile"}
+LAND = {"number": "9165550102", "line": "landline"}
 ZIP = "95899"  # nobody of the sandbox's list lives there
 
 
@@ -142,6 +146,13 @@ class World:
         with self.inside():
             return sum(VendorAnswer.objects.values_list("cost_cents", flat=True))
 
+    def rescore(self, lead: Lead) -> None:
+        with self.inside():
+            score_leads([lead.pk])
+
+    def verify(self, point: ContactPoint) -> None:
+        record_verification(point.pk, Finding(provider="person", code="called", verdict="verified"))
+
     def let_pass(self) -> None:
         """Let what waits be due now, and leases be over."""
         now = database_now() - timedelta(seconds=1)
@@ -155,6 +166,8 @@ class World:
 def make_world(office: Any, client: httpx.Client) -> World:
     world = World(office=office, client=client)
     with office.inside():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT seed_score_rule(%s)", [owner()])
         for vendor in VENDORS:
             account = Integration.objects.create(
                 provider=vendor,
@@ -162,6 +175,7 @@ def make_world(office: Any, client: httpx.Client) -> World:
                 base_url=str(client.base_url).rstrip("/"),
                 api_key=f"key-{office.tenant.slug}",
                 account_id=SID if vendor == "twilio" else f"{vendor}-{office.tenant.slug}",
+                settings={"lookup_url": str(client.base_url).rstrip("/")},
             )
             if vendor != "twilio":
                 create_endpoint(account, signed=False)
