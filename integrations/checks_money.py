@@ -25,7 +25,7 @@ def vendor_circuit() -> Iterator[Problem]:
 
 @check("unknown_calls")
 def unknown_calls() -> Iterator[Problem]:
-    """Paid calls without an answer: they keep their money until somebody says what became of them."""
+    """Paid calls without an answer: they keep their money until somebody settles them."""
     still_open = VendorInput.objects.filter(open_since__isnull=False).values("call")
     many = VendorAnswer.objects.filter(call__in=still_open, result="unknown").count()
     if many:

@@ -183,7 +183,7 @@ def test_a_catch_all_earns_nothing(world, verdict):
 
 
 def test_unverified_leads_do_not_loop_through_the_paid_stages(world):
-    """Nothing is ever verified, and the score never meets the bar: each stage once, all the same."""
+    """Nothing is ever verified and the bar is never met: each stage once, all the same."""
     leads = [world.lead(world.house(phones=[LAND], emails=[f"bad{n}@example.com"])) for n in "ab"]
     for n in "ab":
         world.control("facts", email=f"bad{n}@example.com", verdict="invalid")
@@ -321,7 +321,7 @@ def test_a_what_if_without_a_change_is_what_happened(world):
         free = [step for step in plan if step.provider != "batchdata"]
         _, without = what_if(free, stop_at())
 
-    ran = {vendor: 0 for vendor in VENDORS}
+    ran = dict.fromkeys(VENDORS, 0)
     cents = dict(ran)
     for lead in leads:
         for step in world.enrichment(lead).steps[:-1]:

@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 from django.db import connection
 
+from integrations.actions import create_endpoint
 from integrations.actions_enrich import start
 from integrations.actions_waterfall import seed_stages
-from integrations.actions import create_endpoint
 from integrations.models import (
     Enrichment,
     Integration,
