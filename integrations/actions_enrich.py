@@ -19,6 +19,7 @@ from pipelines.actions import begin_run
 from pipelines.models import PipelineRun
 from tenants.actions import note
 from tenants.context import current_tenant_id
+from tenants.ulids import to_text
 
 #: Most leads of one run.
 MAX_LEADS = 100_000
@@ -97,7 +98,7 @@ def start(
 
 
 def startable(lead_ids: Iterable[str]) -> list[str]:
-    """Return the uuids of those of these leads that ``start`` would take now."""
+    """Return those of these leads that ``start`` would take now."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT l.id FROM leads AS l WHERE l.tenant_id = %s AND l.id = ANY(%s::uuid[])"
@@ -105,7 +106,7 @@ def startable(lead_ids: Iterable[str]) -> list[str]:
             "     WHERE e.tenant_id = l.tenant_id AND e.lead_id = l.id AND e.state = ANY(%s))",
             [owner(), [str(sql_id(one)) for one in lead_ids], OPEN_STATES],
         )
-        return [str(row[0]) for row in cursor.fetchall()]
+        return [to_text("lead", row[0]) for row in cursor.fetchall()]
 
 
 def wake() -> None:

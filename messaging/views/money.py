@@ -24,7 +24,6 @@ from messaging.views.access import door, found
 from pipelines.models import PipelineRun
 from tenants.http import TenantRequest
 from tenants.permissions import WORDS, allows
-from tenants.ulids import to_text
 
 #: Days that the page may show; runs and unknown calls on one page; leads of one form.
 DAYS = (7, 30, 90)
@@ -196,7 +195,7 @@ def start(request: TenantRequest, slug: str) -> HttpResponse:
     """Page: what it would cost to send these leads down the waterfall. ``lead`` may repeat."""
     given = request.POST if request.method == "POST" else request.GET
     ids = _leads(given.getlist("lead"))
-    can_go = [to_text("lead", one) for one in actions.startable(ids)]
+    can_go = actions.startable(ids)
     plan = [Step.of(stage) for stage in stages()]
     told = forecast(can_go, plan, stop_at())
     context = {

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 from django.db import connection
 
+from integrations import money
 from integrations.actions import create_endpoint
 from integrations.actions_enrich import start
 from integrations.actions_waterfall import seed_stages
@@ -152,6 +153,10 @@ class World:
 
     def verify(self, point: ContactPoint) -> None:
         record_verification(point.pk, Finding(provider="person", code="called", verdict="verified"))
+
+    def day(self):
+        """Return the tenant's day."""
+        return money.today()
 
     def let_pass(self) -> None:
         """Let what waits be due now, and leases be over."""
