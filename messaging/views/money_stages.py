@@ -118,7 +118,7 @@ def _editor(request: TenantRequest, slug: str, row: WaterfallStage | None) -> Ht
             return redirect("messaging:money-stage", slug, saved.pk)
     shown = _shown(request.POST) if context else _stored(row)
     context |= {
-        "stage": row,
+        "row": row,
         "form": shown,
         "choices": _choices(),
         "words": WORDS,
