@@ -90,9 +90,9 @@ def unknown(request: TenantRequest, slug: str) -> HttpResponse:
 
 @require_POST
 @door("view")
-def settle(request: TenantRequest, slug: str, call: str) -> HttpResponse:
+def settle(request: TenantRequest, slug: str, call_id: str) -> HttpResponse:
     """Say what became of a call, from the vendor's invoice."""
-    row = found(VendorCall.objects.all(), call)
+    row = found(VendorCall.objects.all(), call_id)
     need(request, "configure")
     was_billed = request.POST.get("billed", "")
     try:
