@@ -57,6 +57,21 @@ def start(
     if not stages():
         raise EnrichmentRefused("No stage is switched on. Set up the waterfall first.")
     run = begin_run(PIPELINE, trigger=trigger)
+    taken = _enqueue(run, ids, actor_id)
+    if not taken:
+        raise EnrichmentRefused("None of these leads can go: all are on their way already.")
+    if expected is not None and expected != taken:
+        raise EnrichmentRefused(
+            f"{taken:,} leads can go now, and you were shown {expected:,}. Look again."
+        )
+    run.stats = {"leads": taken}
+    run.save(update_fields=["stats"])
+    note("enrichment.started", actor_id=actor_id, subject=run, after={"leads": taken})
+    wake()
+    return run
+
+
+def _enqueue(run: PipelineRun, ids: list[str], actor_id: str | None) -> int:
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO enrichments (tenant_id, id, lead_id, run_id, state, position, attempts,"
@@ -79,22 +94,12 @@ def start(
             },
         )
         taken = [row[0] for row in cursor.fetchall()]
-        if not taken:
-            raise EnrichmentRefused("None of these leads can go: all are on their way already.")
-        if expected is not None and expected != len(taken):
-            raise EnrichmentRefused(
-                f"{len(taken):,} leads can go now, and you were shown {expected:,}. Look again."
-            )
         cursor.execute(
             "UPDATE leads SET enrichment_status = 'queued'"
             " WHERE tenant_id = %s AND id = ANY(%s::uuid[])",
             [owner(), taken],
         )
-    run.stats = {"leads": len(taken)}
-    run.save(update_fields=["stats"])
-    note("enrichment.started", actor_id=actor_id, subject=run, after={"leads": len(taken)})
-    wake()
-    return run
+    return len(taken)
 
 
 def startable(lead_ids: Iterable[str]) -> list[str]:
