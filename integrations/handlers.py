@@ -13,8 +13,10 @@ from integrations.events import (
     ContactChanged,
     CrmMessage,
     PaymentSucceeded,
+    VendorAnswered,
 )
 from integrations.processing import Source
+from integrations.waterfall_work import answer_came
 from tenants.dispatch import on
 
 
@@ -47,3 +49,8 @@ def keep_broadcast(event: BroadcastReported, *, source: Source) -> None:
 @on(AppChanged)
 def switch_app(event: AppChanged, *, source: Source) -> None:
     source.note(actions_reported.switch_app(event, source))
+
+
+@on(VendorAnswered)
+def take_answer(event: VendorAnswered, *, source: Source) -> None:
+    source.note(answer_came(event, source))

@@ -42,6 +42,7 @@ DEFINERS = {
     "tenants_with_wakes",
     "tenants_with_letters",
     "tenants_with_bulk_work",
+    "tenants_with_enrichments",
     "tenants_with_rescores",
     "health_counts",
     "ensure_partitions",

@@ -6,7 +6,13 @@ import pytest
 from django.urls import NoReverseMatch, URLPattern, reverse
 from django.utils import timezone
 
-from integrations.models import QuarantineRule, WebhookEvent
+from integrations.models import (
+    Integration,
+    QuarantineRule,
+    VendorCall,
+    WaterfallStage,
+    WebhookEvent,
+)
 from leads.actions import Choice, add_contact_point, arm_timer
 from leads.models import ContactPoint, LeadEvent, Stage
 from messaging import urls as pages
@@ -127,7 +133,26 @@ def repair_rows():
         "letter_id": letter.pk,
         "rule_id": rule.pk,
         "run_id": run.pk,
+        **money_rows(),
     }
+
+
+def money_rows():
+    """What the pages of money show: a stage, and a call that nobody knows about."""
+    account = Integration.objects.order_by("id").first()
+    stage = WaterfallStage.objects.create(
+        integration=account, name=CANARY, service="s", position=1, price_cents=5
+    )
+    call = VendorCall.objects.create(
+        integration=account,
+        provider=CANARY,
+        service=CANARY,
+        stage=stage,
+        fingerprint="0" * 64,
+        reserved_cents=5,
+        day=timezone.localdate(),
+    )
+    return {"stage_id": stage.pk, "call_id": call.pk}
 
 
 @pytest.fixture
@@ -176,6 +201,7 @@ def test_every_page_is_walked():
     assert {p for name in NAMES for p in parameters_of(name)} <= {
         "address",
         "anything",
+        "call_id",
         "conv",
         "event_id",
         "endpoint",
@@ -190,6 +216,7 @@ def test_every_page_is_walked():
         "rule_id",
         "run_id",
         "stage",
+        "stage_id",
     }
 
 
@@ -245,6 +272,8 @@ def test_ids_of_the_right_tenant_and_the_wrong_kind_are_404(office, own):
             "letter_id": own["event_id"],
             "rule_id": own["letter_id"],
             "run_id": own["rule_id"],
+            "stage_id": own["call_id"],
+            "call_id": own["stage_id"],
             "integration": own["endpoint"],
             "endpoint": own["integration"],
             "host": HOST,
