@@ -48,6 +48,7 @@ DEFINERS = {
     "prune_live_events",
     "live_seq",
     "reconciles_due",
+    "pulls_due",
 }
 
 APPEND_ONLY = {

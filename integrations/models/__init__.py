@@ -2,7 +2,7 @@
 
 from integrations.models.integration import Integration, WebhookEndpoint, hash_token, new_token
 from integrations.models.mapping import FieldMapping
-from integrations.models.pull import PullPage, PullQuery, PullSweep, VendorSeen
+from integrations.models.pull import PullBill, PullPage, PullQuery, PullSweep, VendorSeen
 from integrations.models.quarantine import QuarantineRule
 from integrations.models.spool import SpoolHost
 from integrations.models.sync import BroadcastStat, ExternalId, ReconcileRun, SyncState
@@ -32,6 +32,7 @@ __all__ = [
     "FieldMapping",
     "Integration",
     "ProviderCircuit",
+    "PullBill",
     "PullPage",
     "PullQuery",
     "PullSweep",
