@@ -32,6 +32,8 @@ from tenants.ulids import to_text
 
 #: Seconds after which a call without any answer is taken for lost: its process died.
 SILENT_S = 180
+#: What such a call is said to have met.
+LOST = "its process died before it knew"
 
 Reason = Literal["cap", "circuit", "throttled", "cool_down", "disabled", "in_flight", "unknown"]
 Result = Literal["hit", "miss", "pending", "refused", "failed", "unknown"]
@@ -121,7 +123,7 @@ class Settlement:
 
 
 def fingerprint(*parts: Any) -> str:
-    """Return the SHA-256 of what is asked, the same for the same values in whatever order of keys."""
+    """Return the SHA-256 of what is asked; the order of keys in it does not matter."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -205,5 +207,16 @@ def settle(call_id: str, settlement: Settlement) -> bool:
 def settle_silent(tenant_id: str) -> int:
     """Make calls unknown whose process died before it knew; return how many."""
     with tenant_context(tenant_id, durable=True), connection.cursor() as cursor:
-        cursor.execute("SELECT vendor_settle_silent(%s, %s)", [owner(), SILENT_S])
-        return int(cursor.fetchone()[0])
+        cursor.execute(
+            "SELECT v.call_id FROM vendor_inputs AS v WHERE v.tenant_id = %s"
+            " AND v.open_since < clock_timestamp() - make_interval(secs => %s)"
+            " AND NOT EXISTS (SELECT FROM vendor_answers AS a"
+            "                 WHERE a.tenant_id = v.tenant_id AND a.call_id = v.call_id)",
+            [owner(), SILENT_S],
+        )
+        lost = [to_text("strace", row[0]) for row in cursor.fetchall()]
+    settled = 0
+    for call_id in lost:  # one commit each: nobody else waits for more than one of them
+        with tenant_context(tenant_id, durable=True):
+            settled += settle(call_id, Settlement(result="unknown", error=LOST))
+    return settled

@@ -21,7 +21,8 @@ from integrations.providers.standard_signing import StandardSigned
 #: What an answer means for the caller:
 #:
 #: - ``hit``, ``miss``: an answer; ``units`` says what it cost.
-#: - ``pending``: taken; the answer comes by webhook or ``build_poll``. What it costs is told then.
+#: - ``pending``: taken; the rest comes by webhook or ``build_poll``, which tells the whole cost.
+#:   What is known at once is in it already.
 #: - ``throttled``: not done, not billed; ask again after ``retry_after_s``.
 #: - ``refused``: not done, not billed: the request or the key is wrong, and a person must act.
 #: - ``balance``: not done, not billed: the account has no money, or no right to this service.
@@ -96,7 +97,8 @@ class Person:
     title: str = ""
     linkedin: str = ""
     born: str = ""  # ISO date, only where the day is known
-    age: int | None = None
+    born_year: int | None = None
+    age: int | None = None  # where the vendor tells it; we have no clock here
     is_owner: bool | None = None
     is_deceased: bool | None = None
     is_litigator: bool | None = None
