@@ -77,9 +77,7 @@ def canonical(value: Any, *, depth: int = 0) -> Any:
         case list() | tuple():
             return [canonical(one, depth=depth + 1) for one in value]
         case dict() if all(isinstance(key, str) for key in value):
-            return {
-                canonical(key): canonical(value[key], depth=depth + 1) for key in sorted(value)
-            }
+            return {canonical(key): canonical(value[key], depth=depth + 1) for key in sorted(value)}
     raise QueryRefused("The criteria hold something that is no JSON, or a number without end.")
 
 
@@ -182,8 +180,15 @@ def criteria_of(fields: Mapping[str, Any], raw: str = "") -> dict[str, Any]:
     }
     if told := {key: {"min": one} for key, one in valuation.items() if one is not None}:
         made["valuation"] = told
-    made = _merged(made, _object(raw))
-    if not made:
+    more = _object(raw)
+    if "searchCriteria" in more:
+        inner = more["searchCriteria"]
+        if not isinstance(inner, dict):
+            raise QueryRefused("“searchCriteria” must be an object.")
+        made = {**more, "searchCriteria": _merged(made, inner)}
+    else:
+        made = _merged(made, more)
+    if not any((made.get("searchCriteria") or made).values()):
         raise QueryRefused("Say what to search for: a search for everything costs everything.")
     return made
 
@@ -233,16 +238,14 @@ def fields_of(params: Mapping[str, Any]) -> dict[str, Any]:
                 fields[key] = address.pop(key)
     lists = rest.get("quickLists")
     if isinstance(lists, list):
-        words = [one for one in lists if isinstance(one, str)]
-        fields["occupied"] = {OCCUPIED: "yes", NOT_OCCUPIED: "no"}.get(
-            next((one for one in words if one in (OCCUPIED, NOT_OCCUPIED)), ""), ""
-        )
-        fields["quick_lists"] = [one for one in words if one in QUICK_LISTS]
-        known = {*QUICK_LISTS, OCCUPIED, NOT_OCCUPIED}
-        if len(words) == len(lists) and set(words) <= known:
+        occupied = [one for one in lists if one in (OCCUPIED, NOT_OCCUPIED)]
+        words = [one for one in lists if isinstance(one, str) and one in QUICK_LISTS]
+        if len(words) + len(occupied) == len(lists) and len(occupied) < 2:  # no more in it
+            fields["quick_lists"] = words
+            fields["occupied"] = {OCCUPIED: "yes", NOT_OCCUPIED: "no"}.get("".join(occupied), "")
             del rest["quickLists"]
     general = rest.get("general")
-    if isinstance(general, dict) and general.get("propertyTypeCategory") in PROPERTY_TYPES:
+    if isinstance(general, dict) and general.get("propertyTypeCategory") in list(PROPERTY_TYPES):
         fields["property_type"] = general.pop("propertyTypeCategory")
     _take_least(rest, fields)
     rest = {key: one for key, one in rest.items() if one != {}}

@@ -8,7 +8,7 @@ UNSETTLED = ["pending", "unknown"]
 
 
 class Migration(migrations.Migration):
-    dependencies = [("integrations", "0008_part3")]
+    dependencies = [("integrations", "0009_pulls")]
 
     operations = [
         migrations.AddField(

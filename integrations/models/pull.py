@@ -53,6 +53,12 @@ class PullQuery(ChildModel):
     )
     next_run_at = models.DateTimeField(null=True, blank=True)
     enabled = models.BooleanField(default=True)
+    counted = models.PositiveIntegerField(
+        null=True, editable=False, help_text="Records the vendor said it has, when last asked."
+    )
+    counted_at = models.DateTimeField(null=True, editable=False)
+    count_asked_at = models.DateTimeField(null=True, editable=False)
+    count_error = models.CharField(max_length=300, blank=True, default="", editable=False)
     actor = TenantForeignKey(Actor, null=True, related_name="+")
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
 

@@ -349,7 +349,9 @@ class Population:
             "assessment": {"totalAssessedValue": traits.value * 7 // 10},
             "demographics": {"age": traits.age},
             "openLien": {"totalOpenLienBalance": traits.value - traits.equity},
-            "sale": {"lastSale": {"saleDate": f"{1990 + bits % 35}-03-14", "price": traits.value // 2}},
+            "sale": {
+                "lastSale": {"saleDate": f"{1990 + bits % 35}-03-14", "price": traits.value // 2}
+            },
             "valuation": {
                 "estimatedValue": traits.value,
                 "equityCurrentEstimatedBalance": traits.equity,
