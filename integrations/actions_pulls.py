@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -18,33 +19,20 @@ from pipelines.actions import end_run
 from tenants.actions import note
 from tenants.context import database_now
 
-#: Smallest page, largest amount of a cap in cents, longest and shortest rhythm in minutes.
-LEAST_PAGE, MOST_CENTS, MOST_MINUTES, LEAST_MINUTES = 10, 100_000_000, 60 * 24 * 366, 5
+#: Smallest page; largest cap and price, in cents; shortest and longest rhythm, in minutes.
+LEAST_PAGE, MOST_CENTS, MOST_PRICE = 10, 100_000_000, 100_000
+LEAST_MINUTES, MOST_MINUTES = 5, 60 * 24 * 366
 
 
 class PullRefused(Exception):
     """It cannot be done as things are; nothing was written."""
 
 
-@transaction.atomic
-def save_query(
-    query: PullQuery | None,
-    *,
-    integration_id: str,
-    name: str,
-    criteria: dict[str, Any],
-    run_cap_cents: int,
-    price_cents: int | None = None,
-    page_size: int = 100,
-    every_minutes: int | None = None,
-    first_run_at: datetime | None = None,
-    enabled: bool = True,
-    actor_id: str | None,
-) -> PullQuery:
-    """Save a new query, or change one. A sweep that runs goes on as it began.
+@dataclass(frozen=True, kw_only=True)
+class QueryValues:
+    """What a person says of a query.
 
-    Args:
-        query: the one to change, or None for a new one.
+    Attributes:
         integration_id: ``intg_…`` of an account whose vendor can be searched.
         name: how people call it.
         criteria: of the vendor's search; see ``query_params``.
@@ -52,52 +40,69 @@ def save_query(
         price_cents: per record of the result set; None: the vendor's list price.
         page_size: records per page; the vendor's own limit holds, too.
         every_minutes: its rhythm; None: only when somebody runs it.
-        first_run_at: when it is due first; None: at once, where it has a rhythm.
+        first_run_at: when it is due next; None: at once, where it has a new rhythm.
         enabled: whether it runs by itself.
+    """
+
+    integration_id: str
+    name: str
+    criteria: dict[str, Any]
+    run_cap_cents: int
+    price_cents: int | None = None
+    page_size: int = 100
+    every_minutes: int | None = None
+    first_run_at: datetime | None = None
+    enabled: bool = True
+
+
+@transaction.atomic
+def save_query(query: PullQuery | None, values: QueryValues, *, actor_id: str | None) -> PullQuery:
+    """Save a new query, or change one. A sweep that runs goes on as it began.
+
+    Args:
+        query: the one to change, or None for a new one.
+        values: what it is to be.
         actor_id: who saves it.
 
     Raises:
         PullRefused, QueryRefused: something is missing, odd, or there is such a query already.
     """
-    account = Integration.objects.filter(pk=integration_id).first()
+    account = Integration.objects.filter(pk=values.integration_id).first()
     vendor = providers[account.provider] if account else None
     if account is None or vendor is None or not issubclass(vendor, Searches):
         raise PullRefused("Choose an account with a vendor that can be searched.")
-    name = " ".join(name.split())
+    name = " ".join(values.name.split())
     if not name or len(name) > 120 or not name.isprintable():
         raise PullRefused("Give the query a name of at most 120 characters.")
-    params = query_params(criteria)
+    params = query_params(values.criteria)
     try:
         vendor().build_search(params, 0, 0, Account(base_url="https://vendor.example", api_key=""))
     except ValueError as error:
         raise QueryRefused(str(error)) from error
-    price = vendor.record_cents if price_cents is None else price_cents
-    _check_numbers(
-        cap=run_cap_cents, price=price, page=page_size, every=every_minutes, vendor=vendor
-    )
+    _check_numbers(values, vendor)
     row = query or PullQuery(actor_id=actor_id)
     before = _said(row) if query else None
-    had_rhythm = row.every_minutes
+    is_new_rhythm = row.every_minutes != values.every_minutes
     row.integration, row.name, row.params = account, name, params
     row.query_sig = query_signature(account.provider, params)
-    row.run_cap_cents, row.price_cents, row.page_size = run_cap_cents, price, page_size
-    row.every_minutes, row.enabled = every_minutes, enabled
-    _plan_first(row, first_run_at, is_new_rhythm=had_rhythm != every_minutes)
+    row.price_cents = vendor.record_cents if values.price_cents is None else values.price_cents
+    row.run_cap_cents, row.page_size = values.run_cap_cents, values.page_size
+    row.every_minutes, row.enabled = values.every_minutes, values.enabled
+    _plan_first(row, values.first_run_at, is_new_rhythm=is_new_rhythm)
     _write(row)
     verb = "changed" if query else "created"
     note(f"pull_query.{verb}", actor_id=actor_id, subject=row, before=before, after=_said(row))
     return row
 
 
-def _check_numbers(
-    *, cap: int, price: int, page: int, every: int | None, vendor: type[Searches]
-) -> None:
-    if not 1 <= cap <= MOST_CENTS:
+def _check_numbers(values: QueryValues, vendor: type[Searches]) -> None:
+    if not 1 <= values.run_cap_cents <= MOST_CENTS:
         raise PullRefused("The cap must be an amount from $0.01 to $1,000,000.")
-    if not 0 <= price <= 100_000:
+    if not 0 <= (values.price_cents or 0) <= MOST_PRICE:
         raise PullRefused("The price per record must be from $0 to $1,000.")
-    if not LEAST_PAGE <= page <= vendor.max_take:
+    if not LEAST_PAGE <= values.page_size <= vendor.max_take:
         raise PullRefused(f"A page has {LEAST_PAGE} to {vendor.max_take} records.")
+    every = values.every_minutes
     if every is not None and not LEAST_MINUTES <= every <= MOST_MINUTES:
         raise PullRefused("A query runs at most every 5 minutes and at least once a year.")
 

@@ -37,9 +37,9 @@ def count_query(tenant_id: str, query_id: str) -> str:
     """
     with tenant_context(tenant_id, durable=True):
         query = PullQuery.objects.filter(pk=query_id).first()
-        account = query and Integration.objects.filter(pk=query.integration_id).first()
-        if query is None or account is None:
+        if query is None:
             return "gone"
+        account = Integration.objects.get(pk=query.integration_id)
         reading = _only_counting(tenant_id, query, account)
     counted: int | None = None
     words = ""
@@ -260,9 +260,8 @@ def _runs(
     query: PullQuery, dates: list[date], first: datetime, now: datetime
 ) -> list[tuple[date, list[datetime], int]]:
     """Return (day, times, how many) of a query's runs on *dates*, in the zone of *first*."""
-    assert query.next_run_at is not None
     zone = first.tzinfo
-    start = max(query.next_run_at, now).astimezone(UTC)
+    start = max(query.next_run_at or now, now).astimezone(UTC)
     step = timedelta(minutes=query.every_minutes or 0)
     found: list[tuple[date, list[datetime], int]] = []
     for day in dates:

@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from integrations.failures import fingerprint_of
 from integrations.models import PullPage, VendorCall
 from integrations.providers import providers
-from integrations.providers.data import SearchPage, Searches
+from integrations.providers.data import Searches, SearchPage
 from integrations.pull_pages import Bought, resolve_records
 from pipelines.artifacts import ArtifactDamaged, read
 from pipelines.models import Artifact, DeadLetter

@@ -92,12 +92,7 @@ def price(records: int, price_cents: int) -> int:
 def spent_on(sweep_id: str) -> int:
     """Return what a sweep spent in cents; what is not settled counts as reserved."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT coalesce(sum(coalesce(a.cost_cents, c.reserved_cents)), 0)"
-            f" FROM vendor_calls AS c {_ENDED}"
-            " WHERE c.tenant_id = %s AND c.sweep_id = %s",
-            [owner(), sql_id(sweep_id)],
-        )
+        cursor.execute(_SPENT, {"owner": owner(), "sweep": sql_id(sweep_id)})
         return int(cursor.fetchone()[0])
 
 
@@ -105,12 +100,7 @@ def _unsettled(reading: Reading, day: date, *, but: str | None = None) -> list[t
     """Return (call, cents) of the query's requests of *day* whose cost nobody knows yet."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT c.id, c.reserved_cents FROM vendor_calls AS c {_ENDED}"
-            " JOIN pull_sweeps AS s ON s.tenant_id = c.tenant_id AND s.id = c.sweep_id"
-            " WHERE c.tenant_id = %(owner)s AND c.provider = %(source)s AND c.day >= %(day)s - 1"
-            " AND (c.at AT TIME ZONE 'UTC')::date = %(day)s"
-            " AND c.integration_id = %(account)s AND s.query_sig = %(sig)s AND a.id IS NULL"
-            " ORDER BY c.id",
+            _UNSETTLED,
             {
                 "owner": owner(),
                 "source": reading.source,
@@ -152,7 +142,7 @@ def reserve(reading: Reading, quoted: Quote, *, mark: str) -> str:
         raise Pause(
             "cap",
             f"The next request may cost {dollars(quoted.needed)}, and {dollars(quoted.left)} of"
-            " this sweep’s cap are left. Raise the cap and resume, or cancel.",
+            " the cap of this sweep are left. Raise the cap and resume, or cancel.",
         )
     bought = reserve_call(
         reading.tenant_id,
@@ -168,8 +158,9 @@ def reserve(reading: Reading, quoted: Quote, *, mark: str) -> str:
     )
     if isinstance(bought, Reserved):
         return bought.call_id
-    assert isinstance(bought, Refused), "nothing is fresh that was never asked"
-    raise _pause_of(bought)
+    if isinstance(bought, Refused):
+        raise _pause_of(bought)
+    raise Pause("unknown", "The ledger has an answer to a request that was never made.")
 
 
 def _pause_of(refused: Refused) -> Pause:
@@ -177,7 +168,7 @@ def _pause_of(refused: Refused) -> Pause:
         case "cap":
             scope, _, period = refused.detail.rpartition(" ")
             whose = "all paid calls" if scope == "all" else scope.replace(":", " ")
-            words = f"The {period}’s budget of {whose} is spent."
+            words = f"The budget of {whose} is spent for this {period}."
             return Pause("budget", words, refused.until)
         case "throttled":
             return Pause("busy", "The vendor asked to be left alone for a while.", refused.until)

@@ -43,6 +43,34 @@ COUNTERS = {
     "review": "reviews",
     "error": "errors",
 }
+#: Columns of a sweep that its run tells, and all those that a page moves.
+TOLD = (
+    "pages",
+    "records",
+    "new_ids",
+    "created",
+    "updated",
+    "unchanged",
+    "reviews",
+    "blocked",
+    "errors",
+    "cost_cents",
+)
+MOVED = (
+    *TOLD,
+    "status",
+    "pause_kind",
+    "resume_at",
+    "stop_reason",
+    "next_skip",
+    "deepest_skip",
+    "expected_id",
+    "pass_no",
+    "joined_pass",
+    "steps_back",
+    "results_found",
+    "overrun_cents",
+)
 
 
 class Fenced(Exception):
@@ -333,7 +361,7 @@ def _step_back(sweep: PullSweep, reading: Reading, bought: Bought, *, in_front: 
     if sweep.steps_back >= MOST_STEPS_BACK and sweep.status == "open":
         sweep.status, sweep.pause_kind = "paused", "unsteady"
         sweep.stop_reason = (
-            "The vendor’s list keeps moving while it is read, so records could slip through."
+            "The list keeps moving while it is read, so records could slip through."
             " Resume to go on reading."
         )
 
@@ -362,12 +390,7 @@ def _count(sweep: PullSweep, bought: Bought, place: Place) -> None:
 
 def _save(sweep: PullSweep, reading: Reading) -> bool:
     """Write the sweep under the reader's epoch; False: it is not the reader's any more."""
-    columns = (
-        "status pause_kind resume_at stop_reason next_skip deepest_skip expected_id pass_no"
-        " joined_pass steps_back results_found pages records created updated unchanged reviews"
-        " blocked errors new_ids cost_cents overrun_cents"
-    ).split()
-    values: dict[str, Any] = {name: getattr(sweep, name) for name in columns}
+    values: dict[str, Any] = {name: getattr(sweep, name) for name in MOVED}
     ended = sweep.status == "closed"
     if ended:
         values |= {"closed_at": Now(), "lease_until": None}
@@ -381,5 +404,4 @@ def _save(sweep: PullSweep, reading: Reading) -> bool:
 
 def stats_of(sweep: PullSweep) -> dict[str, Any]:
     """Return what a sweep did, for its run."""
-    names = "pages records new_ids created updated unchanged reviews blocked errors cost_cents"
-    return {name: getattr(sweep, name) for name in names.split()}
+    return {name: getattr(sweep, name) for name in TOLD}

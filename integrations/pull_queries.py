@@ -66,19 +66,21 @@ def canonical(value: Any, *, depth: int = 0) -> Any:
     match value:
         case bool() | None:
             return value
-        case str():
-            if "\x00" in value:
-                raise QueryRefused("The criteria hold a character that cannot be kept.")
+        case str() if "\x00" not in value:
             return value
-        case int() if abs(value) < 2**63:
-            return value
-        case float() if math.isfinite(value) and abs(value) < 2**53:
-            return int(value) if value.is_integer() else value
+        case int() | float():
+            return _number(value)
         case list() | tuple():
             return [canonical(one, depth=depth + 1) for one in value]
         case dict() if all(isinstance(key, str) for key in value):
             return {canonical(key): canonical(value[key], depth=depth + 1) for key in sorted(value)}
-    raise QueryRefused("The criteria hold something that is no JSON, or a number without end.")
+    raise QueryRefused("The criteria hold something that cannot be kept as JSON.")
+
+
+def _number(value: float) -> float:
+    if not math.isfinite(value) or abs(value) >= 2**53:
+        raise QueryRefused("The criteria hold a number that is too large.")
+    return int(value) if value == int(value) else value
 
 
 def query_params(criteria: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,26 +162,19 @@ def criteria_of(fields: Mapping[str, Any], raw: str = "") -> dict[str, Any]:
     Raises:
         QueryRefused: something typed is not what it should be, or nothing was.
     """
-    address: dict[str, Any] = {}
-    if zips := zips_of(fields.get("zips", "")):
-        address["zip"] = zips
-    if county := fields.get("county", "").strip():
-        address["county"] = county[:80]
-    if state := fields.get("state", "").strip().upper():
-        if not re.fullmatch(r"[A-Z]{2}", state):
-            raise QueryRefused("The state is two letters, such as CA.")
-        address["state"] = state
-    made: dict[str, Any] = {"address": address} if address else {}
-    if lists := _lists(fields.get("quick_lists", ()), fields.get("occupied", "")):
-        made["quickLists"] = lists
-    if (kind := fields.get("property_type", "")) in PROPERTY_TYPES:
-        made["general"] = {"propertyTypeCategory": kind}
-    valuation = {
-        "equityCurrentEstimatedBalance": dollars_of(fields.get("min_equity", ""), "Least equity"),
-        "estimatedValue": dollars_of(fields.get("min_value", ""), "Least value"),
+    made: dict[str, Any] = {
+        "address": _address(fields),
+        "quickLists": _lists(fields.get("quick_lists", ()), fields.get("occupied", "")),
+        "general": {},
+        "valuation": {
+            "equityCurrentEstimatedBalance": _least(fields.get("min_equity", ""), "Least equity"),
+            "estimatedValue": _least(fields.get("min_value", ""), "Least value"),
+        },
     }
-    if told := {key: {"min": one} for key, one in valuation.items() if one is not None}:
-        made["valuation"] = told
+    if (kind := fields.get("property_type", "")) in PROPERTY_TYPES:
+        made["general"]["propertyTypeCategory"] = kind
+    made["valuation"] = {key: one for key, one in made["valuation"].items() if one}
+    made = {key: one for key, one in made.items() if one}
     more = _object(raw)
     if "searchCriteria" in more:
         inner = more["searchCriteria"]
@@ -191,6 +186,22 @@ def criteria_of(fields: Mapping[str, Any], raw: str = "") -> dict[str, Any]:
     if not any((made.get("searchCriteria") or made).values()):
         raise QueryRefused("Say what to search for: a search for everything costs everything.")
     return made
+
+
+def _address(fields: Mapping[str, Any]) -> dict[str, Any]:
+    address: dict[str, Any] = {
+        "zip": zips_of(fields.get("zips", "")),
+        "county": fields.get("county", "").strip()[:80],
+        "state": fields.get("state", "").strip().upper(),
+    }
+    if address["state"] and not re.fullmatch(r"[A-Z]{2}", address["state"]):
+        raise QueryRefused("The state is two letters, such as CA.")
+    return {key: one for key, one in address.items() if one}
+
+
+def _least(text: str, name: str) -> dict[str, int] | None:
+    amount = dollars_of(text, name)
+    return None if amount is None else {"min": amount}
 
 
 def _lists(chosen: Iterable[str], occupied: str) -> list[str]:
@@ -228,22 +239,8 @@ def fields_of(params: Mapping[str, Any]) -> dict[str, Any]:
     whole = dict(params)
     rest: dict[str, Any] = json.loads(json.dumps(whole.get("searchCriteria") or {}))
     fields: dict[str, Any] = {"quick_lists": []}
-    address = rest.get("address")
-    if isinstance(address, dict):
-        zips = address.get("zip")
-        if isinstance(zips, list) and all(isinstance(one, str) for one in zips):
-            fields["zips"] = " ".join(address.pop("zip"))
-        for key in ("county", "state"):
-            if isinstance(address.get(key), str):
-                fields[key] = address.pop(key)
-    lists = rest.get("quickLists")
-    if isinstance(lists, list):
-        occupied = [one for one in lists if one in (OCCUPIED, NOT_OCCUPIED)]
-        words = [one for one in lists if isinstance(one, str) and one in QUICK_LISTS]
-        if len(words) + len(occupied) == len(lists) and len(occupied) < 2:  # no more in it
-            fields["quick_lists"] = words
-            fields["occupied"] = {OCCUPIED: "yes", NOT_OCCUPIED: "no"}.get("".join(occupied), "")
-            del rest["quickLists"]
+    _take_address(rest, fields)
+    _take_lists(rest, fields)
     general = rest.get("general")
     if isinstance(general, dict) and general.get("propertyTypeCategory") in list(PROPERTY_TYPES):
         fields["property_type"] = general.pop("propertyTypeCategory")
@@ -253,6 +250,31 @@ def fields_of(params: Mapping[str, Any]) -> dict[str, Any]:
         rest = {"searchCriteria": rest, "options": options}
     fields["raw"] = json.dumps(rest, indent=2, ensure_ascii=False) if rest else ""
     return fields
+
+
+def _take_address(rest: dict[str, Any], fields: dict[str, Any]) -> None:
+    address = rest.get("address")
+    if not isinstance(address, dict):
+        return
+    zips = address.get("zip")
+    if isinstance(zips, list) and all(isinstance(one, str) for one in zips):
+        fields["zips"] = " ".join(address.pop("zip"))
+    for key in ("county", "state"):
+        if isinstance(address.get(key), str):
+            fields[key] = address.pop(key)
+
+
+def _take_lists(rest: dict[str, Any], fields: dict[str, Any]) -> None:
+    """Move the quick lists out of *rest*, unless it has one that the form does not show."""
+    lists = rest.get("quickLists")
+    if not isinstance(lists, list):
+        return
+    occupied = [one for one in lists if one in (OCCUPIED, NOT_OCCUPIED)]
+    words = [one for one in lists if isinstance(one, str) and one in QUICK_LISTS]
+    if len(words) + len(occupied) == len(lists) and len(occupied) < 2:
+        fields["quick_lists"] = words
+        fields["occupied"] = {OCCUPIED: "yes", NOT_OCCUPIED: "no"}.get("".join(occupied), "")
+        del rest["quickLists"]
 
 
 def _take_least(rest: dict[str, Any], fields: dict[str, Any]) -> None:

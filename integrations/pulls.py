@@ -21,7 +21,7 @@ from django.db.models.functions import Now
 from integrations.ledger import Settlement
 from integrations.models import UNFINISHED, Integration, PullQuery, PullSweep
 from integrations.providers import Account, providers
-from integrations.providers.data import SearchPage, Searches
+from integrations.providers.data import Searches, SearchPage
 from integrations.pull_failures import note_lost_page
 from integrations.pull_money import (
     Pause,
@@ -402,16 +402,13 @@ def count(reading: Reading, stop: threading.Event | None = None) -> int:
         else:
             if page.kind == "ok":
                 return page.results_found
-            if page.kind in ("balance", "refused"):
-                raise _refusal(page, wait)
             words = page.error
             wait = max(wait, page.retry_after_s or 0.0)
-            if page.kind == "throttled" and (wait > LONGEST_WAIT_S or attempt == TRIES):
+            is_busy = page.kind == "throttled" and (wait > LONGEST_WAIT_S or attempt == TRIES)
+            if is_busy or page.kind in ("balance", "refused"):
                 raise _refusal(page, wait)
-        if attempt < TRIES and stop is not None and stop.wait(wait):
+        if attempt < TRIES and (stop or threading.Event()).wait(wait):
             break
-        if attempt < TRIES and stop is None:
-            time.sleep(wait)
     raise Pause("failed", f"The vendor did not say how many there are: {words[:100]}", _soon())
 
 
