@@ -30,9 +30,23 @@ SERVICE = "search"
 #: Records that may appear between a count and the page it was made for: at least, and in percent.
 GROWTH, GROWTH_PERCENT = 10, 1
 
-_ENDED = (
-    "LEFT JOIN vendor_answers AS a ON a.tenant_id = c.tenant_id AND a.call_id = c.id AND a.is_final"
-)
+_SPENT = """
+SELECT coalesce(sum(coalesce(a.cost_cents, c.reserved_cents)), 0)
+FROM vendor_calls AS c
+LEFT JOIN vendor_answers AS a ON a.tenant_id = c.tenant_id AND a.call_id = c.id AND a.is_final
+WHERE c.tenant_id = %(owner)s AND c.sweep_id = %(sweep)s
+"""
+_UNSETTLED = """
+SELECT c.id, c.reserved_cents
+FROM vendor_calls AS c
+JOIN pull_sweeps AS s ON s.tenant_id = c.tenant_id AND s.id = c.sweep_id
+WHERE c.tenant_id = %(owner)s AND c.provider = %(source)s AND c.day >= %(day)s::date - 1
+  AND (c.at AT TIME ZONE 'UTC')::date = %(day)s
+  AND c.integration_id = %(account)s AND s.query_sig = %(sig)s
+  AND NOT EXISTS (SELECT FROM vendor_answers AS a
+                  WHERE a.tenant_id = c.tenant_id AND a.call_id = c.id AND a.is_final)
+ORDER BY c.id
+"""
 
 
 class Pause(Exception):
