@@ -18,6 +18,11 @@ Line = Literal["mobile", "landline", "voip"]
 SIZE = 50_000
 MASK = (1 << 64) - 1
 
+
+def words(text: str) -> list[str]:
+    return text.split()
+
+
 #: ZIP, city, county, FIPS. All in California, so that one clock serves.
 PLACES = [
     ("90028", "Los Angeles", "Los Angeles", "06037"),
@@ -48,29 +53,29 @@ PLACES = [
 ]
 ZIPS = {place[0]: index for index, place in enumerate(PLACES)}
 
-TREES = (
+TREES = words(
     "Maple Oak Cedar Pine Elm Birch Walnut Cherry Spruce Willow Laurel Magnolia Aspen Hazel Juniper"
     " Linden Poplar Sycamore Chestnut Hickory Alder Cypress Redwood Olive Acacia"
-).split()
+)
 STREETS = [f"{tree} {kind}" for kind in ("St", "Ave") for tree in TREES]
 
-FIRST = (
+FIRST = words(
     "Avery Jordan Riley Casey Morgan Quinn Rowan Skyler Taylor Reese Parker Hayden Emerson Finley"
     " Harper Kendall Logan Marley Peyton Sawyer Alexis Blake Cameron Dakota Ellis Frankie Gray"
     " Hollis Jamie Kai Lane Micah Nico Oakley Phoenix Remy Sage Tatum Val Wren"
-).split()
-LAST = (
+)
+LAST = words(
     "Abbott Barlow Calloway Draper Eastman Fairbanks Garner Hadley Ingram Jarvis Keller Langley"
     " Merritt Norwood Osborne Prescott Quigley Ramsey Sheldon Thatcher Underwood Vance Whitaker"
     " Yates Zimmer Ashford Benton Carver Dalton Ellison Foster Granger Holloway Irving Jennings"
     " Kirby Lockwood Monroe Nash Ogden"
-).split()
+)
 
 #: Area codes in which nobody of the demo lives; ten thousand numbers 555-xxxx in each.
-AREAS = (
+AREAS = words(
     "209 279 341 350 424 442 530 559 628 657 661 669 707 738 747 760 805 820 831 840 909 916 925"
     " 949 951"
-).split()
+)
 PER_AREA = 10_000
 #: Numbers 0 to 149,999 are the first owners', three each; then one for each second owner; then
 #: those of people at addresses outside the list.
@@ -321,6 +326,7 @@ class Population:
         }
         if unit:
             told |= {"streetNoUnit": address["street"], "unitNumber": unit, "unitType": "Unit"}
+        names: list[dict[str, str | None]]
         names = [{"first": one.first, "last": one.last, "full": one.full} for one in owners]
         if "corporate-owned" in traits.lists:
             names = [{"first": None, "last": None, "full": f"{owners[0].last} Holdings LLC"}]
