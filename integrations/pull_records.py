@@ -23,7 +23,10 @@ _OF_PERSON = (
 
 
 def incoming_of(record: VendorRecord) -> records.Incoming:
-    """Return a vendor's record as the engine takes it; its key is the vendor's id."""
+    """Return a vendor's record as the engine takes it; its key is the vendor's id.
+
+    What the vendor said besides stays in the page that is kept: ``raw`` would store it twice.
+    """
     return records.Incoming(
         key=record.vendor_id,
         source_id=record.vendor_id,
@@ -32,7 +35,6 @@ def incoming_of(record: VendorRecord) -> records.Incoming:
         property=record.property or None,
         contacts=[contact_of(one) for one in record.persons if one.full_name],
         business=record.business if record.business.get("name") else None,
-        raw=record.raw or None,
     )
 
 

@@ -4,7 +4,7 @@ from tenants.sql import run_sql_file
 
 
 class Migration(migrations.Migration):
-    dependencies = [("leads", "0007_part3_valid")]
+    dependencies = [("leads", "0008_identity")]
 
     operations = [
         run_sql_file(
