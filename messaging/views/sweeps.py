@@ -7,6 +7,8 @@ from typing import Any
 from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import urlencode
 from django.views.decorators.http import require_GET, require_POST
 
 from integrations import tasks
@@ -22,7 +24,7 @@ from pipelines.models import DeadLetter
 from tenants.http import TenantRequest
 from tenants.permissions import allows
 
-#: Pages that are drawn as bars, and listed; letters that are listed; records of a page.
+#: Pages that are drawn as bars, and listed; letters that are listed.
 BARS, PAGES, LETTERS = 60, 50, 20
 
 
@@ -71,10 +73,12 @@ def _number(text: str) -> int:
 
 
 def _letters(row: PullSweep) -> list[DeadLetter]:
-    """Return the open letters of a sweep: of its pages, and of its calls without a page."""
-    refs = [*PullPage.objects.filter(sweep=row, sweep__errors__gt=0).values_list("pk", flat=True)]
-    refs += row.calls.filter(answers__artifact__isnull=False).values_list("pk", flat=True)
-    letters = DeadLetter.objects.filter(stage="pull", ref__in=refs, status="open")
+    """Return the open letters of a sweep: its run is the thread through them."""
+    if row.run is None or not row.run.correlation_id:
+        return []
+    letters = DeadLetter.objects.filter(
+        stage="pull", status="open", correlation_id=row.run.correlation_id
+    )
     return list(letters.order_by("-id")[:LETTERS])
 
 
@@ -131,8 +135,8 @@ def page(request: TenantRequest, slug: str, pull_page: str) -> HttpResponse:
     try:
         if row.artifact is None:
             raise RetryRefused("The page was not kept.")
-        records = {one.vendor_id: one.raw for one in read_page(row.artifact, row.sweep.source).records}
-        raw = records.get(wanted)
+        records = read_page(row.artifact, row.sweep.source).records
+        raw = next((one.raw for one in records if one.vendor_id == wanted), None)
     except RetryRefused as refused:
         problem = str(refused)
     if wanted and wanted not in row.ids:
@@ -169,6 +173,5 @@ def of_lead(request: TenantRequest, slug: str, lead_id: str) -> HttpResponse:
     )
     if seen is None:
         raise Http404
-    answer = redirect("messaging:pull-page", slug, seen.page_id)
-    answer["Location"] += f"?record={lead.source_id}"
-    return answer
+    place = reverse("messaging:pull-page", args=[slug, seen.page_id])
+    return redirect(f"{place}?{urlencode({'record': lead.source_id})}")
