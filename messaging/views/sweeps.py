@@ -174,4 +174,4 @@ def of_lead(request: TenantRequest, slug: str, lead_id: str) -> HttpResponse:
     if seen is None:
         raise Http404
     place = reverse("messaging:pull-page", args=[slug, seen.page_id])
-    return redirect(f"{place}?{urlencode({'record': lead.source_id})}")
+    return redirect(f"{place}?{urlencode({'record': seen.vendor_id})}")
