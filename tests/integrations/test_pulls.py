@@ -63,7 +63,7 @@ def test_hourly_sweeps_of_a_growing_list_lose_nothing_and_stop_early(world):
     world.sweep(query)
 
     read_pages = []
-    for _ in range(40):
+    for _ in range(25):
         world.insert(3)
         world.insert(2, after=2)  # while it is read: after the count and the first page
         read_pages.append(world.sweep(query).pages)
@@ -71,9 +71,9 @@ def test_hourly_sweeps_of_a_growing_list_lose_nothing_and_stop_early(world):
 
     assert last.status == "closed"
     assert world.fetched() == world.closed() == world.listed()
-    assert len(world.fetched()) == AT_FIRST + 40 * 5
+    assert len(world.fetched()) == AT_FIRST + 25 * 5
     assert max(read_pages) <= 3
-    assert world.ledger() == world.invoice() == (AT_FIRST + 40 * 5) * PRICE
+    assert world.ledger() == world.invoice() == (AT_FIRST + 25 * 5) * PRICE
 
 
 def test_one_known_record_on_a_page_ends_nothing(world):
