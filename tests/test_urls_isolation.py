@@ -6,7 +6,14 @@ import pytest
 from django.urls import NoReverseMatch, URLPattern, reverse
 from django.utils import timezone
 
-from integrations.models import QuarantineRule, WebhookEvent
+from integrations.models import (
+    Integration,
+    PullPage,
+    PullQuery,
+    PullSweep,
+    QuarantineRule,
+    WebhookEvent,
+)
 from leads.actions import Choice, add_contact_point, arm_timer
 from leads.models import ContactPoint, LeadEvent, Stage
 from messaging import urls as pages
@@ -105,6 +112,7 @@ def foreign(other_office):
             "actor": other_office.agent.pk,
             "note": Notification.objects.first().pk,
             **repair_rows(),
+            **pull_rows(CANARY),
             "integration": other_office.integration.pk,
             "endpoint": other_office.endpoint.pk,
             "list_id": SuppressionList.objects.create(name=CANARY, source=CANARY, reason=CANARY).pk,
@@ -130,6 +138,25 @@ def repair_rows():
     }
 
 
+def pull_rows(name):
+    """A saved query of the running tenant, with a sweep and a page of it, all called *name*."""
+    query = PullQuery.objects.create(
+        integration=Integration.objects.first(),
+        name=name,
+        params={"searchCriteria": {"query": name}},
+        query_sig="0" * 64,
+        price_cents=1,
+        run_cap_cents=1,
+    )
+    sweep = PullSweep.objects.create(
+        query=query, source=name, query_sig=query.query_sig, params=query.params, cap_cents=1
+    )
+    page = PullPage.objects.create(
+        sweep=sweep, page_no=1, skip=0, epoch=1, ids=[name], results_found=1
+    )
+    return {"pull_query": query.pk, "sweep": sweep.pk, "pull_page": page.pk}
+
+
 @pytest.fixture
 def own(office):
     message = office.receive("hello there")
@@ -144,6 +171,7 @@ def own(office):
             "phone_number": office.number.pk,
             "outbound": new_id("obm"),
             **repair_rows(),
+            **pull_rows("own"),
             "integration": office.integration.pk,
             "endpoint": office.endpoint.pk,
             "list_id": SuppressionList.objects.create(name="own", source="own", reason="own").pk,
@@ -187,9 +215,12 @@ def test_every_page_is_walked():
         "message",
         "outbound",
         "phone_number",
+        "pull_page",
+        "pull_query",
         "rule_id",
         "run_id",
         "stage",
+        "sweep",
     }
 
 
@@ -245,6 +276,9 @@ def test_ids_of_the_right_tenant_and_the_wrong_kind_are_404(office, own):
             "letter_id": own["event_id"],
             "rule_id": own["letter_id"],
             "run_id": own["rule_id"],
+            "pull_query": own["sweep"],
+            "sweep": own["pull_query"],
+            "pull_page": own["sweep"],
             "integration": own["endpoint"],
             "endpoint": own["integration"],
             "host": HOST,

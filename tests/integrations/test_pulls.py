@@ -9,24 +9,17 @@ import pytest
 
 from integrations import pull_money, pulls
 from integrations.actions_pulls import (
-    PullRefused,
-    cancel_sweep,
-    pause_sweep,
     resume_sweep,
 )
-from integrations.ledger import settle_silent
-from integrations.models import PullPage, PullQuery, PullSweep, VendorAnswer, VendorSeen
-from integrations.pull_estimates import count_query, estimate_of, week_of
+from integrations.models import PullPage, PullSweep, VendorAnswer
 from integrations.pull_pages import Place
-from integrations.pull_failures import RetryRefused, retry_letter
 from integrations.pulls import due, pull, take
 from leads.models import Lead
-from pipelines.artifacts import read
-from pipelines.models import DeadLetter, PipelineRun
+from pipelines.models import PipelineRun
 from tenants.context import database_now
-from tests.integrations.pull_world import AT_FIRST, CRITERIA, PRICE, make_pull_world
+from tests.integrations.pull_world import AT_FIRST, PRICE, make_pull_world
 from tests.messaging.conftest import _carrier, carrier
-from tests.raw import at_once, refused, rows
+from tests.raw import at_once
 
 __all__ = ["_carrier", "carrier"]
 
@@ -350,9 +343,11 @@ def test_an_answer_that_is_lost_is_unknown_and_never_bought_again_by_itself(worl
     assert world.read(query).status == "closed"
     assert world.ledger() == world.invoice() == AT_FIRST * PRICE
     with world.inside():
-        assert not VendorAnswer.objects.filter(is_final=False).exclude(
-            call__answers__is_final=True
-        ).exists(), "the next answer of the day tells what the lost one cost"
+        assert (
+            not VendorAnswer.objects.filter(is_final=False)
+            .exclude(call__answers__is_final=True)
+            .exists()
+        ), "the next answer of the day tells what the lost one cost"
 
 
 def test_a_vendor_that_asks_to_wait_is_left_alone_for_as_long(world):
