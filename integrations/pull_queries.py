@@ -245,7 +245,8 @@ def fields_of(params: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(general, dict) and general.get("propertyTypeCategory") in list(PROPERTY_TYPES):
         fields["property_type"] = general.pop("propertyTypeCategory")
     _take_least(rest, fields)
-    rest = {key: one for key, one in rest.items() if one != {}}
+    before = whole.get("searchCriteria") or {}
+    rest = {key: one for key, one in rest.items() if one != {} or before[key] == {}}
     if options := whole.get("options"):
         rest = {"searchCriteria": rest, "options": options}
     fields["raw"] = json.dumps(rest, indent=2, ensure_ascii=False) if rest else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from integrations.providers.data import Person, Point, VendorRecord
@@ -40,8 +39,7 @@ def incoming_of(record: VendorRecord) -> records.Incoming:
 
 def point_of(point: Point) -> records.Point:
     """Return a phone or e-mail as the engine takes it."""
-    told = asdict(point)
-    return records.Point(**{name: told[name] for name in records.Point.__slots__})
+    return records.Point(**{name: getattr(point, name) for name in records.Point.__slots__})
 
 
 def contact_of(person: Person) -> Mapping[str, Any]:

@@ -260,6 +260,7 @@ class Migration(migrations.Migration):
                     models.Q(
                         models.Q(("status__in", ["open", "paused"]), _negated=True),
                         ("closed_at__gte", models.F("started_at")),
+                        ("closed_at__isnull", False),
                     ),
                     models.Q(("status__in", ["open", "paused"]), ("closed_at", None)),
                     _connector="OR",

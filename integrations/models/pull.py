@@ -161,7 +161,10 @@ class PullSweep(ChildModel):
                 condition=Q(status__in=list(SWEEP_STATUSES)), name="pull_sweeps_status_is_known"
             ),
             models.CheckConstraint(
-                condition=(~Q(status__in=UNFINISHED) & Q(closed_at__gte=F("started_at")))
+                condition=(
+                    ~Q(status__in=UNFINISHED)
+                    & Q(closed_at__isnull=False, closed_at__gte=F("started_at"))
+                )
                 | (Q(status__in=UNFINISHED) & Q(closed_at=None)),
                 name="pull_sweeps_closed_has_time",
             ),

@@ -181,7 +181,7 @@ def test_another_tenants_ids_have_not_been_seen(world, other_office):
         ("status = 'closed'", "pull_sweeps_closed_has_time"),
         ("status = 'paused'", "pull_sweeps_paused_has_kind"),
         ("pause_kind = 'cap'", "pull_sweeps_paused_has_kind"),
-        ("status = 'lost'", "pull_sweeps_status_is_known"),
+        ("status = 'lost', closed_at = clock_timestamp()", "pull_sweeps_status_is_known"),
         ("joined_pass = pass_no + 1", "pull_sweeps_joined_was_begun"),
     ],
 )
