@@ -50,6 +50,7 @@ DEFINERS = {
     "prune_live_events",
     "live_seq",
     "reconciles_due",
+    "pulls_due",
 }
 
 APPEND_ONLY = {

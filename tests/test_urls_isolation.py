@@ -11,6 +11,10 @@ from integrations.models import (
     QuarantineRule,
     VendorCall,
     WaterfallStage,
+    PullPage,
+    PullQuery,
+    PullSweep,
+    QuarantineRule,
     WebhookEvent,
 )
 from leads.actions import Choice, add_contact_point, arm_timer
@@ -111,6 +115,7 @@ def foreign(other_office):
             "actor": other_office.agent.pk,
             "note": Notification.objects.first().pk,
             **repair_rows(),
+            **pull_rows(CANARY),
             "integration": other_office.integration.pk,
             "endpoint": other_office.endpoint.pk,
             "list_id": SuppressionList.objects.create(name=CANARY, source=CANARY, reason=CANARY).pk,
@@ -153,6 +158,23 @@ def money_rows():
         day=timezone.localdate(),
     )
     return {"stage_id": stage.pk, "call_id": call.pk}
+def pull_rows(name):
+    """A saved query of the running tenant, with a sweep and a page of it, all called *name*."""
+    query = PullQuery.objects.create(
+        integration=Integration.objects.first(),
+        name=name,
+        params={"searchCriteria": {"query": name}},
+        query_sig="0" * 64,
+        price_cents=1,
+        run_cap_cents=1,
+    )
+    sweep = PullSweep.objects.create(
+        query=query, source=name, query_sig=query.query_sig, params=query.params, cap_cents=1
+    )
+    page = PullPage.objects.create(
+        sweep=sweep, page_no=1, skip=0, epoch=1, ids=[name], results_found=1
+    )
+    return {"pull_query": query.pk, "sweep": sweep.pk, "pull_page": page.pk}
 
 
 @pytest.fixture
@@ -169,6 +191,7 @@ def own(office):
             "phone_number": office.number.pk,
             "outbound": new_id("obm"),
             **repair_rows(),
+            **pull_rows("own"),
             "integration": office.integration.pk,
             "endpoint": office.endpoint.pk,
             "list_id": SuppressionList.objects.create(name="own", source="own", reason="own").pk,
@@ -213,10 +236,13 @@ def test_every_page_is_walked():
         "message",
         "outbound",
         "phone_number",
+        "pull_page",
+        "pull_query",
         "rule_id",
         "run_id",
         "stage",
         "stage_id",
+        "sweep",
     }
 
 
@@ -274,6 +300,9 @@ def test_ids_of_the_right_tenant_and_the_wrong_kind_are_404(office, own):
             "run_id": own["rule_id"],
             "stage_id": own["call_id"],
             "call_id": own["stage_id"],
+            "pull_query": own["sweep"],
+            "sweep": own["pull_query"],
+            "pull_page": own["sweep"],
             "integration": own["endpoint"],
             "endpoint": own["integration"],
             "host": HOST,

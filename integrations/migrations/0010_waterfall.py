@@ -8,7 +8,7 @@ UNSETTLED = ["pending", "unknown"]
 
 
 class Migration(migrations.Migration):
-    dependencies = [("integrations", "0008_part3"), ("leads", "0009_scores")]
+    dependencies = [("integrations", "0009_pulls"), ("leads", "0009_scores")]
 
     operations = [
         migrations.AddField(

@@ -44,7 +44,7 @@ def named_points():
 
 POINTS = named_points()
 #: Part of the house → the test below that kills at its points.
-KILLED_BY = {"intake", "drain", "sender", "timers"}
+KILLED_BY = {"intake", "drain", "sender", "timers", "pulls", "ledger"}
 #: Killed at in a file of its own.
 ELSEWHERE = {"waterfall"}
 
