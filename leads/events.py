@@ -41,6 +41,14 @@ class TimerFired:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LeadsMeet:
+    """Two leads are about to be locked together: add the numbers by which people reach them."""
+
+    lead_ids: tuple[str, str]
+    addresses: set[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class LeadsMerged:
     """One lead became part of another; everything that moves has moved."""
 
