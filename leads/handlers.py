@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from leads.mergeable import Child, follows, keeps
 
-_SAME_NAME = (
-    "s.{0} = m.{0} AND m.{0} <> '' AND m.superseded_at IS NULL AND s.superseded_at IS NULL"
-)
+_SAME_NAME = "s.{0} = m.{0} AND m.{0} <> '' AND m.superseded_at IS NULL AND s.superseded_at IS NULL"
 _LIVE = "m.fired_at IS NULL AND m.cancelled_at IS NULL"
 
 follows(

@@ -112,7 +112,9 @@ def is_empty(lead: Lead, field: str) -> bool:
 def origin(lead: Lead, field: str) -> dict[str, Any]:
     """Return where a field's value is from: ``source`` and what else is known of it."""
     noted = [lead.provenance.get(column) for column in FIELDS[field]]
-    newest = max((one for one in noted if one), key=lambda one: str(one.get("at", "")), default=None)
+    newest = max(
+        (one for one in noted if one), key=lambda one: str(one.get("at", "")), default=None
+    )
     return newest or {"source": lead.source, "at": _text(lead.created_at)}
 
 
@@ -143,9 +145,7 @@ def state_of(survivor: Lead, merged: Lead) -> Lead:
     return max((survivor, merged), key=lambda lead: (STATES.index(S(lead.state)), lead is survivor))
 
 
-def survivor_values(
-    survivor: Lead, merged: Lead, choices: Mapping[str, str]
-) -> dict[str, Any]:
+def survivor_values(survivor: Lead, merged: Lead, choices: Mapping[str, str]) -> dict[str, Any]:
     """Return the survivor's columns after a merge with these *choices*, but for its state."""
     values: dict[str, Any] = {}
     provenance = dict(survivor.provenance)

@@ -100,7 +100,9 @@ def move(child: Child, survivor: str, merged: str, *, suppresses: bool) -> tuple
         yielding = _ids(child, f"EXISTS ({_pair(child, child.yields_if)})", survivor, merged)
         changed |= change(child.table, [i for i in yielding if i not in staying], child.yields)
     moving = _ids(child, child.moves or "true", survivor, merged)
-    moved = put(child.table, child.column, [i for i in moving if i not in staying], merged, survivor)
+    moved = put(
+        child.table, child.column, [i for i in moving if i not in staying], merged, survivor
+    )
     if suppresses and child.stops:
         with connection.cursor() as cursor:
             cursor.execute(

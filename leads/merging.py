@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, connection, transaction
@@ -56,9 +57,7 @@ class Plan:
     choices: dict[str, str]
 
 
-def plan(
-    survivor_id: str, merged_id: str, *, choices: Mapping[str, str] | None = None
-) -> Plan:
+def plan(survivor_id: str, merged_id: str, *, choices: Mapping[str, str] | None = None) -> Plan:
     """Return which values a merge keeps; writes nothing.
 
     Raises:
@@ -150,7 +149,11 @@ def _become_one(one: Merge, wanted: Plan) -> None:
         if change:
             changed.setdefault(child.table, {}).update(change)
     Merge.objects.filter(pk=one.pk).update(
-        before={"fields": fields, "state": survivor.state, "state_after": state},
+        before={
+            "fields": fields,
+            "state": survivor.state,
+            "last_response_at": _iso(survivor.last_response_at),
+        },
         moved={
             "rows": rows,
             "changed": changed,
@@ -175,6 +178,10 @@ def _write_fields(wanted: Plan) -> dict[str, Any]:
         part: {name: value for name, value in changed[part].items() if name in mine}
         for part in ("was", "is")
     }
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()
 
 
 def _restricted(wanted: Plan) -> str:

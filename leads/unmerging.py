@@ -21,7 +21,7 @@ from tenants.dispatch import emit
 
 @dataclass(frozen=True, kw_only=True)
 class Unmerged:
-    """What came of it. ``kept``: table → what was changed or added since, and so stays."""
+    """What came of it; ``kept``: table → what was changed or added since, and so stays."""
 
     merge: Merge
     kept: dict[str, list[str]] = field(default_factory=dict)
@@ -93,9 +93,7 @@ def _come_apart(
     if left := put_back("leads", str(sql_id(survivor.pk)), fields):
         left = _without_shares(survivor, fields, left)
         kept |= {"fields": left} if left else {}
-    Lead.objects.filter(pk=merged.pk).update(
-        merged_into=None, superseded_at=None, updated_at=Now()
-    )
+    Lead.objects.filter(pk=merged.pk).update(merged_into=None, superseded_at=None, updated_at=Now())
     _rows_back(one, kept)
     part(one.moved["pairs"])
     Merge.objects.filter(pk=one.pk).update(undone_at=Now(), undone_by=actor_id)
@@ -151,19 +149,18 @@ def _added(table: str, column: str, one: Merge) -> int:
 
 def _states(one: Merge, told: LeadsUnmerged, actor_id: str | None) -> None:
     """Let what happened since have happened to the lead it was about."""
-    since = list(
-        LeadEvent.objects.filter(lead=told.survivor_id, at__gt=one.at)
-        .exclude(merge=one.pk)
-        .order_by("seq")
-    )
+    joined = LeadEvent.objects.get(lead=told.survivor_id, merge=one.pk, kind="merged_in").seq
+    since = list(LeadEvent.objects.filter(lead=told.survivor_id, seq__gt=joined).order_by("seq"))
     theirs = [event for event in since if event.payload.get("message") in told.returned]
     ours = [event for event in since if event not in theirs]
-    for lead_id, start, events in (
-        (told.survivor_id, one.before["state"], ours),
-        (told.merged_id, None, theirs),
+    second = Lead.objects.get(pk=told.merged_id)
+    last = second.last_response_at
+    for lead_id, start, answered, events in (
+        (told.survivor_id, one.before["state"], one.before["last_response_at"], ours),
+        (told.merged_id, second.state, last.isoformat() if last else None, theirs),
     ):
         lead = Lead.objects.get(pk=lead_id)
-        state = _replayed(start or lead.state, events)
+        state = _replayed(start, events)
         proof = told.opted_out.get(lead_id)
         if proof:
             state = LeadState.SUPPRESSED
@@ -176,34 +173,30 @@ def _states(one: Merge, told: LeadsUnmerged, actor_id: str | None) -> None:
             proof=proof,
             messages=len(told.returned),
         )
-        _answered(lead_id, one, events)
+        _answered(lead_id, answered, events)
 
 
 def _replayed(state: str, events: list[LeadEvent]) -> str:
     for event in events:
+        if event.kind == "opted_out" or (
+            event.kind == "opted_in" and state != LeadState.SUPPRESSED
+        ):
+            continue  # of an address, not of a lead: the registry says whom it concerns
         moved = event.from_state != event.to_state
         if moved and (event.from_state == state or may_move(state, event.to_state)):
             state = event.to_state
     return state
 
 
-def _answered(lead_id: str, one: Merge, events: list[LeadEvent]) -> None:
+def _answered(lead_id: str, was: str | None, events: list[LeadEvent]) -> None:
     """Say when a lead last answered, of what it said itself."""
-    heard = [event.at for event in events if event.kind == "message_received"]
-    lead = Lead.objects.get(pk=lead_id)
-    before = lead.last_response_at
-    if lead_id == one.survivor_id and "last_response_at" in one.before["fields"]["is"]:
-        was = one.before["fields"]["was"]["last_response_at"]
-    elif lead_id == one.survivor_id and not heard and before and before > one.at:
-        was = None
-    else:
-        was = before.isoformat() if before else None
-    values = [*(at.isoformat() for at in heard), *([was] if was else [])]
+    heard = [event.at.isoformat() for event in events if event.kind == "message_received"]
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE leads SET last_response_at = (SELECT max(x) FROM unnest(%s::timestamptz[]) AS x)"
+            "UPDATE leads SET last_response_at ="
+            " (SELECT max(x) FROM unnest(%s::timestamptz[]) AS x)"
             " WHERE tenant_id = %s AND id = %s",
-            [values, owner(), sql_id(lead_id)],
+            [[*heard, *([was] if was else [])], owner(), sql_id(lead_id)],
         )
 
 
