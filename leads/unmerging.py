@@ -150,7 +150,10 @@ def _added(table: str, column: str, one: Merge) -> int:
 def _states(one: Merge, told: LeadsUnmerged, actor_id: str | None) -> None:
     """Let what happened since have happened to the lead it was about."""
     joined = LeadEvent.objects.get(lead=told.survivor_id, merge=one.pk, kind="merged_in").seq
-    since = list(LeadEvent.objects.filter(lead=told.survivor_id, seq__gt=joined).order_by("seq"))
+    # Merges since were taken back before this one, and with them what they did.
+    since = list(
+        LeadEvent.objects.filter(lead=told.survivor_id, seq__gt=joined, merge=None).order_by("seq")
+    )
     theirs = [event for event in since if event.payload.get("message") in told.returned]
     ours = [event for event in since if event not in theirs]
     second = Lead.objects.get(pk=told.merged_id)
