@@ -679,7 +679,7 @@ def test_chains_come_apart_in_order_only(office):
             unmerge(inner.pk, actor_id=None)
         unmerge(outer.pk, actor_id=None)
         second = merge(a.pk, c.pk)
-        with pytest.raises(MergeRefused, match="later. Take that back first"):
+        with pytest.raises(MergeRefused, match=r"later\. Take that back first"):
             unmerge(inner.pk, actor_id=None)
         unmerge(second.pk, actor_id=None)
         unmerge(inner.pk, actor_id=None)
