@@ -2,7 +2,7 @@
 
 from leads.models.consent import Consent, ConsentEvent, Redaction
 from leads.models.contact import Contact, ContactPoint, Verification
-from leads.models.identity import Merge, MergeReview
+from leads.models.identity import IdentityTurn, Merge, MergeReview
 from leads.models.imports import Import, ImportPart, ImportPreset, ImportRow, SavedView
 from leads.models.label import Label, LeadLabel
 from leads.models.lead import Lead, LeadEvent, LeadTimer, LeadTransition
@@ -23,6 +23,7 @@ __all__ = [
     "ConsentEvent",
     "Contact",
     "ContactPoint",
+    "IdentityTurn",
     "Import",
     "ImportPart",
     "ImportPreset",
