@@ -46,20 +46,6 @@ FIELDS: dict[str, tuple[str, ...]] = {
 #: Chosen, too, but between the two states only, and never out of an opt-out.
 STATE = "state"
 
-#: How far a source's word counts; a tenant's ``source_ranks`` say otherwise.
-RANKS = {
-    "person": 100,
-    "melissa": 80,
-    "batchdata": 80,
-    "twilio": 80,
-    "instantly": 80,
-    "apollo": 60,
-    "upload": 40,
-    "inbound": 20,
-    "manual": 20,
-}
-OTHER_RANK = 50
-
 #: The further a lead is, the less automation may do with it: of two, the further state stays.
 STATES = (
     S.NEW,
@@ -119,8 +105,8 @@ def origin(lead: Lead, field: str) -> dict[str, Any]:
 
 
 def rank(source: str, ranks: Mapping[str, int]) -> int:
-    """Return how far a source's word counts, 0 to 100."""
-    return int(ranks.get(source, RANKS.get(source, OTHER_RANK)))
+    """Return how far a source's word counts, 0 to 100 (``source_ranks`` in SQL)."""
+    return int(ranks.get(source, ranks[""]))
 
 
 def preferred(survivor: Lead, merged: Lead, ranks: Mapping[str, int]) -> dict[str, str]:

@@ -37,10 +37,8 @@ from leads.models import ContactPoint, Lead, Merge
 from leads.pairs import follow
 from leads.states import LeadState
 from tenants.actions import note
-from tenants.context import current_tenant_id
 from tenants.correlation import correlation_id
 from tenants.dispatch import emit
-from tenants.models import Tenant
 from tenants.ulids import to_text
 
 
@@ -199,7 +197,9 @@ def _plan(survivor: Lead, merged: Lead, choices: Mapping[str, str]) -> Plan:
             raise MergeRefused(f"There is no field {field!r} to choose.")
         if lead_id not in both:
             raise MergeRefused(f"The {field} must be of one of the two leads.")
-    ranks = Tenant.objects.get(pk=current_tenant_id()).settings.get("source_ranks", {})
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT source_ranks(%s)::text", [owner()])
+        ranks = json.loads(cursor.fetchone()[0])
     state = state_of(survivor, merged)
     kept = {**preferred(survivor, merged, ranks), STATE: state.pk, **choices}
     if state.state == LeadState.SUPPRESSED:
@@ -272,6 +272,6 @@ def family_of(lead_id: str) -> list[str]:
 def root_of(lead_id: str) -> str:
     """Return the lead that *lead_id* is part of now: itself, or the end of its merges."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT lead_root(%s, %s)", [owner(), sql_id(lead_id)])
+        cursor.execute("SELECT lead_living(%s, %s)", [owner(), sql_id(lead_id)])
         found = cursor.fetchone()[0]
     return lead_id if found is None else to_text("lead", found)

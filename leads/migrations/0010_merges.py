@@ -9,7 +9,7 @@ from tenants.sql import run_sql_file
 
 class Migration(migrations.Migration):
     atomic = False  # each step is its own, so that nothing is locked while old rows are read
-    dependencies = [("leads", "0007_part3_valid")]
+    dependencies = [("leads", "0008_identity")]
 
     operations = [
         migrations.AddConstraint(
@@ -51,8 +51,8 @@ class Migration(migrations.Migration):
         run_sql_file(
             __file__,
             reverse_sql="""
-                DROP FUNCTION lead_root, lead_family, lead_merge_move, put_back, propose_review,
-                    lead_per_number;
+                DROP FUNCTION lead_family, lead_merge_move, put_back, propose_review,
+                    lead_per_number, duplicates_found, duplicate_pairs, gmail_name, ulid_at;
             """,
         ),
     ]
