@@ -106,7 +106,7 @@ def find_among(lead_ids: Iterable[str], *, run_id: str | None = None) -> int:
         lead_ids: uuids or ``lead_…``.
         run_id: ``run_…`` that looks.
     """
-    ids = [sql_id(lead_id) for lead_id in lead_ids]
+    ids = [sql_id(one) if "_" in one else one for one in lead_ids]
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT a::text, b::text FROM duplicate_pairs(%s, %s::uuid[])", [owner(), ids]
@@ -264,8 +264,8 @@ def _next(since: str | None, after: str | None) -> list[str]:
     )
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT l.id::text FROM leads AS l WHERE l.tenant_id = %(owner)s"
-            f" AND l.superseded_at IS NULL AND l.id > %(after)s{young if since else ''}"  # noqa: S608
+            "SELECT l.id::text FROM leads AS l WHERE l.tenant_id = %(owner)s"  # noqa: S608
+            f" AND l.superseded_at IS NULL AND l.id > %(after)s{young if since else ''}"
             " ORDER BY l.id LIMIT %(most)s",
             values,
         )
