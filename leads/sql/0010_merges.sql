@@ -165,10 +165,10 @@ CREATE FUNCTION duplicate_pairs(owner uuid, subjects uuid[])
     JOIN leads AS l ON l.tenant_id = owner AND l.id = f.other AND l.superseded_at IS NULL
 $$;
 
--- Write down what the finder thinks of pairs: *found* is an array of {a, b, score, reasons}. A pair
+-- Write down what the finder thinks of pairs: *pairs* is an array of {a, b, score, reasons}. A pair
 -- that somebody settled stays so; one below *least_score* is not asked about, but where it was, its
 -- score is brought up to date. Returns how many are open now.
-CREATE FUNCTION duplicates_found(owner uuid, found jsonb, least_score integer, cause uuid,
+CREATE FUNCTION duplicates_found(owner uuid, pairs jsonb, least_score integer, cause uuid,
                                  correlation text) RETURNS integer
     LANGUAGE plpgsql AS $$
 DECLARE
@@ -176,14 +176,14 @@ DECLARE
 BEGIN
     UPDATE merge_reviews AS r
     SET score = f.score, reasons = f.reasons, updated_at = clock_timestamp()
-    FROM jsonb_to_recordset(found) AS f(a uuid, b uuid, score smallint, reasons jsonb)
+    FROM jsonb_to_recordset(pairs) AS f(a uuid, b uuid, score smallint, reasons jsonb)
     WHERE r.tenant_id = owner AND r.left_id = f.a AND r.right_id = f.b AND r.status = 'open'
       AND (r.score, r.reasons) IS DISTINCT FROM (f.score, f.reasons);
     INSERT INTO merge_reviews (tenant_id, id, left_id, right_id, score, reasons, source, run_id,
                                status, reason, correlation_id)
     SELECT owner, ulid_new(), f.a, f.b, f.score, f.reasons, 'finder', cause, 'open', '',
            correlation
-    FROM jsonb_to_recordset(found) AS f(a uuid, b uuid, score smallint, reasons jsonb)
+    FROM jsonb_to_recordset(pairs) AS f(a uuid, b uuid, score smallint, reasons jsonb)
     WHERE f.score >= least_score AND NOT EXISTS (
         SELECT FROM merge_reviews AS r WHERE r.tenant_id = owner AND r.left_id = f.a
            AND r.right_id = f.b AND r.status = 'not_duplicate')

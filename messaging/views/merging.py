@@ -176,7 +176,7 @@ def _pair(left: Lead, right: Lead, request: TenantRequest) -> dict[str, Any]:
     return {
         "left": left,
         "right": right,
-        "cards": [card(lead, [line for line in timeline(lead)[:LINES]]) for lead in (left, right)],
+        "cards": [card(lead, timeline(lead)[:LINES]) for lead in (left, right)],
         "rows": rows,
         "may_merge": allows(request.actor, "import"),
         "is_one": left.pk == right.pk,
