@@ -559,7 +559,7 @@ CREATE FUNCTION lead_propose(owner uuid, one uuid, other uuid, surety integer, w
 DECLARE
     low uuid := least(one, other);
     high uuid := greatest(one, other);
-    found record;
+    asked record;
     made uuid;
 BEGIN
     IF incoming IS NULL AND EXISTS (
@@ -568,7 +568,7 @@ BEGIN
         RETURN NULL;
     END IF;
     LOOP
-        SELECT r.id, r.incoming AS kept INTO found FROM merge_reviews AS r
+        SELECT r.id, r.incoming AS kept INTO asked FROM merge_reviews AS r
         WHERE r.tenant_id = owner AND r.left_id = low AND r.right_id = high AND r.status = 'open'
         FOR NO KEY UPDATE;
         EXIT WHEN FOUND;
@@ -582,18 +582,18 @@ BEGIN
             RETURN made;
         END IF;
     END LOOP;
-    IF incoming IS NULL OR found.kept @> incoming
-       OR found.kept -> 'more' @> jsonb_build_array(incoming) THEN
-        RETURN found.id;
+    IF incoming IS NULL OR asked.kept @> incoming
+       OR asked.kept -> 'more' @> jsonb_build_array(incoming) THEN
+        RETURN asked.id;
     END IF;
     UPDATE merge_reviews AS r
-    SET incoming = CASE WHEN found.kept IS NULL THEN lead_propose.incoming
-            ELSE found.kept || jsonb_build_object('more',
-                coalesce(found.kept -> 'more', '[]') || jsonb_build_array(lead_propose.incoming))
+    SET incoming = CASE WHEN asked.kept IS NULL THEN lead_propose.incoming
+            ELSE asked.kept || jsonb_build_object('more',
+                coalesce(asked.kept -> 'more', '[]') || jsonb_build_array(lead_propose.incoming))
             END,
         updated_at = clock_timestamp()
-    WHERE r.tenant_id = owner AND r.id = found.id;
-    RETURN found.id;
+    WHERE r.tenant_id = owner AND r.id = asked.id;
+    RETURN asked.id;
 END $$;
 
 -- A lead whose address another one of the same owner has: a person is asked. After the row stands,
