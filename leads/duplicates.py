@@ -285,7 +285,7 @@ def _merge_some() -> int:
     if not wanted.merges:
         return 0
     sure = MergeReview.objects.filter(
-        status="open", score__gte=wanted.automatic, incoming=None
+        status="open", score__gte=wanted.automatic, incoming__isnull=True
     ).exclude(reason=LEFT)
     merged = 0
     for review in sure.order_by("-score", "-pk")[:MERGES]:

@@ -7,8 +7,10 @@ from django.urls import NoReverseMatch, URLPattern, reverse
 from django.utils import timezone
 
 from integrations.models import QuarantineRule, WebhookEvent
-from leads.actions import Choice, add_contact_point, arm_timer
+from leads.actions import Choice, add_contact_point, arm_timer, create_lead
+from leads.merging import merge
 from leads.models import ContactPoint, LeadEvent, Stage
+from leads.pairs import propose
 from messaging import urls as pages
 from messaging.actions.consent import opt_out
 from messaging.actions.sending import send_reply
@@ -105,11 +107,19 @@ def foreign(other_office):
             "actor": other_office.agent.pk,
             "note": Notification.objects.first().pk,
             **repair_rows(),
+            **merging_rows(),
             "integration": other_office.integration.pk,
             "endpoint": other_office.endpoint.pk,
             "list_id": SuppressionList.objects.create(name=CANARY, source=CANARY, reason=CANARY).pk,
             "host": HOST,
         }
+
+
+def merging_rows():
+    """A proposed pair and a merge of the running tenant, with the canary in them."""
+    first, second, third = (create_lead(full_name=f"{CANARY} {n}").pk for n in range(3))
+    review = propose(first, second, score=90, reasons=[], source=CANARY)
+    return {"review_id": review, "merge_id": merge(first, third, reason=CANARY).pk}
 
 
 def repair_rows():
@@ -144,6 +154,7 @@ def own(office):
             "phone_number": office.number.pk,
             "outbound": new_id("obm"),
             **repair_rows(),
+            **merging_rows(),
             "integration": office.integration.pk,
             "endpoint": office.endpoint.pk,
             "list_id": SuppressionList.objects.create(name="own", source="own", reason="own").pk,
@@ -184,9 +195,11 @@ def test_every_page_is_walked():
         "lead_id",
         "letter_id",
         "list_id",
+        "merge_id",
         "message",
         "outbound",
         "phone_number",
+        "review_id",
         "rule_id",
         "run_id",
         "stage",
@@ -238,6 +251,8 @@ def test_ids_of_the_right_tenant_and_the_wrong_kind_are_404(office, own):
             "stage": "conv",
             "address": own["conv"],
             "list_id": own["conv"],
+            "review_id": own["merge_id"],
+            "merge_id": own["review_id"],
             "anything": new_id("msg"),
             "phone_number": own["conv"],
             "outbound": own["conv"],
