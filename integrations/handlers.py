@@ -17,7 +17,19 @@ from integrations.events import (
 )
 from integrations.processing import Source
 from integrations.waterfall_work import answer_came
+from leads.mergeable import Child, follows, keeps
 from tenants.dispatch import on
+
+_OPEN = "{0}.finished_at IS NULL"
+follows(Child(table="external_ids"))
+follows(
+    Child(
+        table="enrichments",
+        stays=f"{_OPEN.format('s')} AND {_OPEN.format('m')}",
+        refuses="Both are being enriched now. Wait until one is done, or cancel it.",
+    )
+)
+keeps("vendor_calls", "lead_id", "history: what was paid was asked for that lead")
 
 
 @on(ContactChanged)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leads import scoring
+from leads import duplicates, scoring
 from tenants.context import tenant_context
 from tenants.models import Tenant
 
@@ -22,3 +22,8 @@ def begin_rescores() -> dict[str, int]:
         with tenant_context(tenant_id, durable=True):
             begun += scoring.begin_daily()
     return {"begun": begun}
+
+
+def look_for_duplicates(tenant_id: str) -> str:
+    """Go on looking through a tenant's leads, for less time than a task may take."""
+    return duplicates.work(tenant_id)

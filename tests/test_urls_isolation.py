@@ -18,7 +18,11 @@ from integrations.models import (
     WebhookEvent,
 )
 from leads.actions import Choice, add_contact_point, arm_timer
+from integrations.models import QuarantineRule, WebhookEvent
+from leads.actions import Choice, add_contact_point, arm_timer, create_lead
+from leads.merging import merge
 from leads.models import ContactPoint, LeadEvent, Stage
+from leads.pairs import propose
 from messaging import urls as pages
 from messaging.actions.consent import opt_out
 from messaging.actions.sending import send_reply
@@ -116,11 +120,19 @@ def foreign(other_office):
             "note": Notification.objects.first().pk,
             **repair_rows(),
             **pull_rows(CANARY),
+            **merging_rows(),
             "integration": other_office.integration.pk,
             "endpoint": other_office.endpoint.pk,
             "list_id": SuppressionList.objects.create(name=CANARY, source=CANARY, reason=CANARY).pk,
             "host": HOST,
         }
+
+
+def merging_rows():
+    """A proposed pair and a merge of the running tenant, with the canary in them."""
+    first, second, third = (create_lead(full_name=f"{CANARY} {n}").pk for n in range(3))
+    review = propose(first, second, score=90, reasons=[], source=CANARY)
+    return {"review_id": review, "merge_id": merge(first, third, reason=CANARY).pk}
 
 
 def repair_rows():
@@ -192,6 +204,7 @@ def own(office):
             "outbound": new_id("obm"),
             **repair_rows(),
             **pull_rows("own"),
+            **merging_rows(),
             "integration": office.integration.pk,
             "endpoint": office.endpoint.pk,
             "list_id": SuppressionList.objects.create(name="own", source="own", reason="own").pk,
@@ -233,11 +246,13 @@ def test_every_page_is_walked():
         "lead_id",
         "letter_id",
         "list_id",
+        "merge_id",
         "message",
         "outbound",
         "phone_number",
         "pull_page",
         "pull_query",
+        "review_id",
         "rule_id",
         "run_id",
         "stage",
@@ -291,6 +306,8 @@ def test_ids_of_the_right_tenant_and_the_wrong_kind_are_404(office, own):
             "stage": "conv",
             "address": own["conv"],
             "list_id": own["conv"],
+            "review_id": own["merge_id"],
+            "merge_id": own["review_id"],
             "anything": new_id("msg"),
             "phone_number": own["conv"],
             "outbound": own["conv"],

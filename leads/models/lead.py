@@ -284,7 +284,10 @@ class LeadTransition(models.Model):
     class Meta:
         db_table = "lead_transitions"
         constraints = [
-            models.UniqueConstraint(fields=["from_state", "to_state"], name="ux_lead_transitions")
+            models.UniqueConstraint(fields=["from_state", "to_state"], name="ux_lead_transitions"),
+            models.UniqueConstraint(
+                fields=["from_state", "to_state", "version"], name="ux_lead_transitions_version"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -307,6 +310,13 @@ class LeadEvent(ChildModel):
     payload = models.JSONField(default=dict)
     dedupe_key = models.CharField(max_length=200, null=True)
     consent_event = TenantForeignKey("leads.ConsentEvent", null=True, related_name="+")
+    merge = TenantForeignKey("leads.Merge", null=True, related_name="+")
+    machine = models.SmallIntegerField(
+        null=True,
+        db_default=1,
+        default=1,
+        help_text="Version of the machine that allows the move; empty: a merge does.",
+    )
     actor = TenantForeignKey(Actor, null=True, related_name="+")
     correlation_id = models.CharField(max_length=40, blank=True)
     at = models.DateTimeField(db_default=Now())
@@ -344,8 +354,15 @@ class LeadEvent(ChildModel):
             models.CheckConstraint(
                 condition=~Q(from_state="suppressed")
                 | Q(to_state="suppressed")
-                | Q(consent_event__isnull=False),
+                | Q(consent_event__isnull=False)
+                # What a merge brought ends with it.
+                | Q(merge__isnull=False, kind="unmerged"),
                 name="lead_events_only_consent_lifts",
+            ),
+            models.CheckConstraint(
+                condition=Q(machine__isnull=False)
+                | Q(merge__isnull=False, kind__in=["merged", "merged_in", "unmerged"]),
+                name="lead_events_only_merges_jump",
             ),
             References(
                 name="fk_lead_events_chain",
@@ -355,9 +372,9 @@ class LeadEvent(ChildModel):
             ),
             References(
                 name="fk_lead_events_move",
-                fields=["moved_from", "to_state"],
+                fields=["moved_from", "to_state", "machine"],
                 to="leads.LeadTransition",
-                to_fields=["from_state", "to_state"],
+                to_fields=["from_state", "to_state", "version"],
             ),
             # Not any choice lifts a suppression: only one that left the address opted in.
             References(

@@ -15,6 +15,8 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
+from leads.households import sharing
+from leads.merging import family_of
 from leads.models import Consent, ContactPoint, Lead, LeadEvent, Stage
 from messaging import thread
 from messaging.models import Conversation, Message, PhoneNumber
@@ -133,6 +135,7 @@ def lead_page(request: TenantRequest, one: Lead, **more: Any) -> dict[str, Any]:
         "me": actor,
         "lead": one,
         "phones": usable,
+        "households": sharing((p["value"] for p in usable), but=one.pk),
         "opted_out": [p for p in phones if p["value"] in out],
         "send_at": first_text_at(one, usable[0]["value"], tenant) if usable else "",
         "stage_worker_id": Stage.objects.filter(key=one.stage)
@@ -167,7 +170,11 @@ def _opted_out(addresses: list[str]) -> set[str]:
 def timeline(one: Lead) -> list[dict[str, Any]]:
     """Return what happened to a lead, newest first: messages, moves and facts."""
     texts = Message.objects.filter(lead=one).select_related("actor").order_by("-id")[:TIMELINE]
-    events = LeadEvent.objects.filter(lead=one).select_related("actor").order_by("-seq")[:TIMELINE]
+    events = (
+        LeadEvent.objects.filter(lead__in=family_of(one.pk))
+        .select_related("actor")
+        .order_by("-at", "-seq")[:TIMELINE]
+    )
     lines: Iterable[dict[str, Any]] = chain(
         ({"at": message.occurred_at, "message": message} for message in texts),
         (
