@@ -71,7 +71,7 @@ BEGIN
 END $$;
 
 -- A number with a fraction from 0 to `most`, "2.5"; a percent sign behind it is left out.
-CREATE FUNCTION import_percent(raw text, most integer) RETURNS import_value
+CREATE FUNCTION import_percent(raw text, most numeric) RETURNS import_value
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
     t text := translate(coalesce(raw, ''), E'%, \t\r\n\u00a0', '');
@@ -218,6 +218,14 @@ BEGIN
     END IF;
     RETURN ROW(NULL, 'is no ZIP code')::import_value;
 END $$;
+
+-- The five digits of a county, with the zero that spreadsheets drop.
+CREATE FUNCTION import_fips(raw text) RETURNS import_value
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN ROW(
+    CASE WHEN btrim(raw) ~ '^[0-9]{4,5}(\.0)?$' THEN lpad(split_part(btrim(raw), '.', 1), 5, '0') END,
+    CASE WHEN btrim(raw) <> '' AND btrim(raw) !~ '^[0-9]{4,5}(\.0)?$' THEN 'is no county code' END
+)::import_value;
 
 -- A phone number in E.164; without a plus it is one of North America. An extension is left out.
 CREATE FUNCTION import_phone(raw text) RETURNS import_value
@@ -374,3 +382,15 @@ RETURN ROW(
         'America/Winnipeg', 'America/Regina', 'America/Edmonton', 'America/Vancouver',
         'America/Halifax', 'America/St_Johns') THEN 'is no time zone we know' END
 )::import_value;
+
+-- Imports that should be worked on and that no process is at. As the owner; ids only.
+CREATE INDEX imports_active ON imports (tenant_id, id)
+    WHERE state IN ('checking', 'importing', 'undoing');
+CREATE FUNCTION imports_due() RETURNS TABLE (tenant uuid, import uuid)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT i.tenant_id, i.id FROM public.imports AS i
+    WHERE i.state IN ('checking', 'importing', 'undoing')
+      AND (i.lease_until IS NULL OR i.lease_until < clock_timestamp())
+$$;
+REVOKE ALL ON FUNCTION imports_due() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION imports_due() TO fairlead_app;
