@@ -117,8 +117,10 @@ def set_mapping(
     """Say what the columns are; kept for the next file with this header.
 
     Args:
+        import_id: ``import_…``.
         columns: one per column of the file, in its order.
         preset_name: how people call it; the file's name by default.
+        actor_id: ``actor_…`` who says so.
 
     Raises:
         ImportRefused: it is checked, imported or gone already, or the columns are not the file's.
@@ -230,7 +232,9 @@ def confirm(import_id: str, *, label: str = "", actor_id: str | None = None) -> 
     """Begin to write the leads of a checked file; the worker does it, chunk by chunk.
 
     Args:
+        import_id: ``import_…``.
         label: a tag for all of its leads; empty: none.
+        actor_id: ``actor_…`` who confirms.
 
     Raises:
         ImportRefused: it is not checked, its warnings are not accepted, or it has nothing to write.

@@ -67,7 +67,7 @@ def _keep_facts(import_id: str, rows: list[RowOutcome]) -> None:
     known = {row.lead_id: row.row_no for row in reversed(rows) if row.lead_id}
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO import_changes (tenant_id, id, imported_id, lead_id, row_no, before)"
+            "INSERT INTO import_changes (tenant_id, id, imported_id, lead_id, row_no, before)"  # noqa: S608
             f" SELECT l.tenant_id, ulid_new(), %s, l.id, k.row_no, {facts('l')}"
             " FROM unnest(%s::uuid[], %s::int[]) AS k (lead, row_no)"
             " JOIN leads AS l ON l.tenant_id = %s AND l.id = k.lead"
@@ -86,10 +86,7 @@ def write(job: Job) -> str:
     with job.inside():
         one = job.load()
         stage = job.stage(one)
-    if job.connections == 1:
-        written = stage.apply(CHUNK)
-    else:
-        written = _write_at_once(job, one.run_id or "")
+    written = _write_at_once(job, one.run_id or "") if job.connections > 1 else stage.apply(CHUNK)
     with job.inside():
         job.renew(done=F("done") + written)
     return "write" if written else "after"
@@ -129,7 +126,7 @@ def after(job: Job) -> str:
                 )
                 UPDATE import_changes AS c SET before = n.before, after = n.after
                 FROM changed AS n WHERE c.tenant_id = %s AND c.id = n.id
-                """,
+                """,  # noqa: S608
                 [owner(), sql_id(one.pk), LOOKED_AT, owner()],
             )
             settled = cursor.rowcount

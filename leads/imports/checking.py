@@ -1,4 +1,4 @@
-"""What a file would do: its rows into staging tables, read, matched, counted. No lead is written."""
+"""What a file would do: its rows are staged, read, matched and counted. No lead is written."""
 
 from __future__ import annotations
 

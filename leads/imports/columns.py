@@ -51,7 +51,8 @@ NAMES: dict[str, str] = {
     "address_line2": "address 2|address line 2|street 2|address2|street2|property address line 2",
     "unit": "unit|unit number|apt|apartment|suite|unit #|property unit|ste|property unit #",
     "city": "city|town|property city|site city|situs city|prop city|municipality",
-    "region": "state|region|province|st|property state|site state|situs state|prop state|state code",
+    "region": "state|region|province|st|property state|site state|situs state|prop state"
+    "|state code",
     "postal_code": "zip|zip code|zipcode|postal code|postcode|property zip|site zip|situs zip|prop"
     " zip|zip 5|property zip code|postalcode|property postal code",
     "county": "county|county name|property county",
@@ -187,7 +188,7 @@ class _Numbered:
 
 def _by_name(name: str, taken: set[str]) -> Column | None:
     target = _BY_NAME.get(_key(name), "")
-    if not target or target in taken or KEEP_AS_TOLD.fullmatch(_key(name)) and "." not in target:
+    if not target or target in taken or (KEEP_AS_TOLD.fullmatch(_key(name)) and "." not in target):
         return None
     taken.add(target)
     return Column(header=name, target=target, match="name")
@@ -233,7 +234,9 @@ def _by_content(
     name: str, values: Sequence[str], taken: set[str], phones: _Numbered, emails: _Numbered
 ) -> Column:
     for kind, pattern in _LOOKS.items():
-        if not values or sum(pattern.fullmatch(value) is not None for value in values) < SURE * len(values):
+        if not values or sum(pattern.fullmatch(value) is not None for value in values) < SURE * len(
+            values
+        ):
             continue
         if kind in ("phone", "email"):
             target = (phones if kind == "phone" else emails).next(_key(name))

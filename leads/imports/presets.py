@@ -10,56 +10,39 @@ from leads.imports.columns import Column, fingerprint, suggest
 from leads.models import ImportPreset
 
 #: Name → header of files we know, as their makers write it.
-BUILTIN: dict[str, tuple[str, ...]] = {
-    "PropStream": tuple(
-        "Address,Unit #,City,State,Zip,County,APN,Owner Occupied,Owner 1 First Name,Owner 1 Last"
-        " Name,Owner 2 First Name,Owner 2 Last Name,Mailing Care of Name,Mailing Address,Mailing"
-        " Unit #,Mailing City,Mailing State,Mailing Zip,Do Not Mail,Property Type,Bedrooms,Total"
-        " Bathrooms,Building Sqft,Lot Size Sqft,Effective Year Built,Total Assessed Value,Last Sale"
-        " Recording Date,Last Sale Amount,Est. Value,Est. Equity,Est. Loan-to-Value,Foreclosure"
-        " Factor,MLS Status,Litigator,Skip Traces,Phone 1,Phone 1 Type,Phone 1 DNC,Phone 2,Phone 2"
-        " Type,Phone 2 DNC,Phone 3,Phone 3 Type,Phone 3 DNC,Phone 4,Phone 4 Type,Phone 4 DNC,Phone"
-        " 5,Phone 5 Type,Phone 5 DNC,Email 1,Email 2,Email 3,Email 4".split(",")
-    ),
-    "lead-lab": ("name", "phone", "email", "address", "city", "state", "zip"),
-    "USBizData": tuple(
-        "company name,address,city,state,zip,county,contact first,contact last,title,phone,website"
-        ",employees,annual sales,sic code,industry".split(",")
-    ),
-    "Business list": tuple(
-        "company_name,dba,first_name,last_name,title,phone,email,address,street2,city,state,zip"
-        ",county,website,employees,revenue,year_founded,sic_code,sic_description,naics_code".split(
-            ","
-        )
-    ),
-    "Tracerfy results": tuple(
-        "address,city,state,mail_address,mail_city,mail_state,first_name,last_name,primary_phone"
-        ",primary_phone_type,email_1,email_2,email_3,email_4,email_5,mobile_1,mobile_2,mobile_3"
-        ",mobile_4,mobile_5,landline_1,landline_2,landline_3".split(",")
-    ),
-    "Aloware list": tuple(
-        "phone_number,first_name,last_name,email,country,state,city,timezone".split(",")
-    ),
-    "Instantly upload": tuple(
-        "email,firstName,lastName,property_address,property_city,property_value"
-        ",property_value_range,estimated_equity,equity_50_percent,equity_60_percent"
-        ",equity_formatted_short,estimated_monthly_payment,broker_name,broker_nmls".split(",")
-    ),
-    "Instantly export": tuple(
-        "Campaign Name,Email,Email Provider,Lead Status,First Name,Last Name,Interest Status"
-        ",broker_name,broker_nmls,campaign_name,property_city,equity_percent,property_value"
-        ",calculator_token,estimated_equity,property_address,equity_50_percent,equity_60_percent"
-        ",property_value_range,equity_formatted_short,estimated_monthly_payment,Email Security"
-        " Gateway Provider".split(",")
-    ),
-    "GoHighLevel contacts": tuple(
-        "Contact Id,First Name,Last Name,Name,Business Name,Phone,Email,Street Address,City,State"
-        ",Postal Code,Website,Timezone,Tags".split(",")
-    ),
-    "Plain": tuple(
-        "first_name,last_name,company,phone1,phone2,email,address,city,state,zip".split(",")
-    ),
+_HEADERS = {
+    "PropStream": "Address,Unit #,City,State,Zip,County,APN,Owner Occupied,Owner 1 First Name"
+    ",Owner 1 Last Name,Owner 2 First Name,Owner 2 Last Name,Mailing Care of Name"
+    ",Mailing Address,Mailing Unit #,Mailing City,Mailing State,Mailing Zip"
+    ",Do Not Mail,Property Type,Bedrooms,Total Bathrooms,Building Sqft,Lot Size Sqft"
+    ",Effective Year Built,Total Assessed Value,Last Sale Recording Date"
+    ",Last Sale Amount,Est. Value,Est. Equity,Est. Loan-to-Value,Foreclosure Factor"
+    ",MLS Status,Litigator,Skip Traces,Phone 1,Phone 1 Type,Phone 1 DNC,Phone 2"
+    ",Phone 2 Type,Phone 2 DNC,Phone 3,Phone 3 Type,Phone 3 DNC,Phone 4,Phone 4 Type"
+    ",Phone 4 DNC,Phone 5,Phone 5 Type,Phone 5 DNC,Email 1,Email 2,Email 3,Email 4",
+    "lead-lab": "name,phone,email,address,city,state,zip",
+    "USBizData": "company name,address,city,state,zip,county,contact first,contact last,title,phone"
+    ",website,employees,annual sales,sic code,industry",
+    "Business list": "company_name,dba,first_name,last_name,title,phone,email,address,street2,city"
+    ",state,zip,county,website,employees,revenue,year_founded,sic_code,sic_description"
+    ",naics_code",
+    "Tracerfy results": "address,city,state,mail_address,mail_city,mail_state,first_name,last_name"
+    ",primary_phone,primary_phone_type,email_1,email_2,email_3,email_4,email_5"
+    ",mobile_1,mobile_2,mobile_3,mobile_4,mobile_5,landline_1,landline_2,landline_3",
+    "Aloware list": "phone_number,first_name,last_name,email,country,state,city,timezone",
+    "Instantly upload": "email,firstName,lastName,property_address,property_city,property_value"
+    ",property_value_range,estimated_equity,equity_50_percent,equity_60_percent"
+    ",equity_formatted_short,estimated_monthly_payment,broker_name,broker_nmls",
+    "Instantly export": "Campaign Name,Email,Email Provider,Lead Status,First Name,Last Name"
+    ",Interest Status,broker_name,broker_nmls,campaign_name,property_city"
+    ",equity_percent,property_value,calculator_token,estimated_equity,property_address"
+    ",equity_50_percent,equity_60_percent,property_value_range,equity_formatted_short"
+    ",estimated_monthly_payment,Email Security Gateway Provider",
+    "GoHighLevel contacts": "Contact Id,First Name,Last Name,Name,Business Name,Phone,Email"
+    ",Street Address,City,State,Postal Code,Website,Timezone,Tags",
+    "Plain": "first_name,last_name,company,phone1,phone2,email,address,city,state,zip",
 }
+BUILTIN = {name: tuple(header.split(",")) for name, header in _HEADERS.items()}
 _BY_FINGERPRINT = {fingerprint(header): name for name, header in BUILTIN.items()}
 #: What people call a preset at most, and how many of one name are told apart.
 NAME, SAME_NAME = 80, 100

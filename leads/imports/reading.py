@@ -138,7 +138,8 @@ def _refuse_binary(head: bytes) -> None:
     if head.startswith(tuple(bom for bom, _ in BOMS)) or _wide_encoding(head):
         return
     zeros = head.count(0)
-    if zeros * 100 > len(head):
+    # A stray zero comes with bad exports; with other control characters it is a program's file.
+    if zeros and (zeros * 20 > len(head) or any(code in head for code in range(1, 9))):
         place = head.index(0)
         line = head.count(b"\n", 0, place) + 1
         raise UnreadableFile(f"Line {line}, byte {place + 1}: this is no text. Export it as CSV.")
@@ -254,9 +255,7 @@ def _guarded(reader: Any, lines: _Lines) -> Iterator[list[str]]:
     try:
         yield from reader
     except csv.Error as error:
-        what = (
-            "a cell never ends; is a quote not closed?" if "limit" in str(error) else f"{error}."
-        )
+        what = "a cell never ends; is a quote not closed?" if "limit" in str(error) else f"{error}."
         raise UnreadableFile(f"Line {reader.line_num}, byte {lines.bytes_read}: {what}") from error
 
 
@@ -268,10 +267,17 @@ def _fitted(cells: list[str], width: int) -> tuple[list[str], str]:
     if len(cells) != width:
         problem = f"The row has {len(cells)} columns, the header has {width}"
     for place, cell in enumerate(cells):
+        if cell.startswith("'"):
+            cells[place] = unmarked(cell)
         if len(cell) > LONGEST_CELL:
             problem = f"Column {place + 1} has {len(cell):,} characters, more than {LONGEST_CELL:,}"
             cells[place] = cell[:LONGEST_CELL]
     return cells, problem
+
+
+def unmarked(cell: str) -> str:
+    """Return a cell without the quote by which spreadsheets, and exports, mark it as text."""
+    return cell[1:] if cell[:1] == "'" and cell[1:2] in ("=", "+", "-", "@", "\t", "\r") else cell
 
 
 class _Lines:

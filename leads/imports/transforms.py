@@ -133,11 +133,12 @@ def options_for(target_name: str) -> list[tuple[str, str]]:
 def readings_of(columns: Sequence[Column]) -> list[Reading]:
     """Return what is read from which column; one column may give several targets."""
     mapped = {column.target for column in columns if column.target}
-    found: list[Reading] = []
+    found: dict[str, Reading] = {}
     for place, column in enumerate(columns, 1):
         if column.target:
-            found += _readings(column, f"c{place}", mapped)
-    return found
+            for one in _readings(column, f"c{place}", mapped):
+                found.setdefault(one.target, one)
+    return list(found.values())
 
 
 def _readings(column: Column, cell: str, mapped: set[str]) -> Iterator[Reading]:
@@ -201,7 +202,7 @@ def preview(
     cells = ", ".join(f"coalesce(r.v ->> {n}, '') AS c{n + 1}" for n in range(len(columns)))
     values = ", ".join(f"({one.call}).value, ({one.call}).problem" for one in readings)
     sql = (
-        f"SELECT {values} FROM (SELECT {cells}, r.n FROM jsonb_array_elements(%s::jsonb)"
+        f"SELECT {values} FROM (SELECT {cells}, r.n FROM jsonb_array_elements(%s::jsonb)"  # noqa: S608
         " WITH ORDINALITY AS r(v, n)) AS r ORDER BY r.n"
     )
     with connection.cursor() as cursor:

@@ -127,7 +127,7 @@ def _back() -> str:
     ) AS c
     WHERE l.tenant_id = %(owner)s AND l.id = c.lead_id AND l.superseded_at IS NULL
       AND c.reason IS NULL
-    """
+    """  # noqa: S608
 
 
 _CHANGED = """
@@ -147,8 +147,9 @@ CROSS JOIN LATERAL (
 _KEPT = """
 INSERT INTO import_rows (tenant_id, id, imported_id, row_no, outcome, problem, raw, lead_id)
 SELECT %(owner)s, ulid_new(), %(import)s, c.row_no, 'kept',
-       left(coalesce(c.reason, 'Edited since: ' || replace(array_to_string(c.edited, ', '), '_', ' ')
-       ), 200), '[]', c.lead_id
+       left(coalesce(c.reason,
+            'Edited since: ' || replace(array_to_string(c.edited, ', '), '_', ' ')), 200),
+       '[]', c.lead_id
 FROM undo_changes AS c WHERE c.reason IS NOT NULL OR c.edited IS NOT NULL
 ON CONFLICT (tenant_id, imported_id, row_no, outcome) DO NOTHING
 """
