@@ -34,7 +34,7 @@ DROP TYPE import_value;
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('leads', '0007_part3_valid'),
+        ('leads', '0008_identity'),
         ('tenants', '0005_part3'),
     ]
 

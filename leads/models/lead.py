@@ -246,6 +246,17 @@ class Lead(TenantModel):
                 condition=~Q(address_line1=""),
                 name="leads_address",
             ),
+            # A merged lead still says whose its keys are now.
+            models.Index(
+                fields=["tenant", "source", "source_id"],
+                condition=Q(superseded_at__isnull=False),
+                name="leads_merged_vendor",
+            ),
+            models.Index(
+                fields=["tenant", "addr_hash"],
+                condition=Q(superseded_at__isnull=False),
+                name="leads_merged_addr",
+            ),
         ]
 
     def __str__(self) -> str:
