@@ -2,8 +2,7 @@
 
 from leads.models.consent import Consent, ConsentEvent, Redaction
 from leads.models.contact import Contact, ContactPoint, Verification
-<<<<<<< HEAD
-from leads.models.identity import Merge, MergeReview
+from leads.models.identity import IdentityTurn, Merge, MergeReview
 from leads.models.imports import (
     Import,
     ImportChange,
@@ -12,10 +11,6 @@ from leads.models.imports import (
     ImportRow,
     SavedView,
 )
-=======
-from leads.models.identity import IdentityTurn, Merge, MergeReview
-from leads.models.imports import Import, ImportPart, ImportPreset, ImportRow, SavedView
->>>>>>> p3-identity
 from leads.models.label import Label, LeadLabel
 from leads.models.lead import Lead, LeadEvent, LeadTimer, LeadTransition
 from leads.models.record import (

@@ -227,46 +227,29 @@ RETURN ROW(
     CASE WHEN btrim(raw) <> '' AND btrim(raw) !~ '^[0-9]{4,5}(\.0)?$' THEN 'is no county code' END
 )::import_value;
 
--- A phone number in E.164; without a plus it is one of North America. An extension is left out.
+-- A phone number in E.164, or in words why it is none; phone_read is what reads it.
 CREATE FUNCTION import_phone(raw text) RETURNS import_value
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
-    t text := lower(btrim(coalesce(raw, ''), E' \t\r\n\u00a0'''));
-    digits text;
+    t text := btrim(coalesce(raw, ''), E' \t\r\n\u00a0''');
+    found text;
     n integer;
 BEGIN
-    IF t IN ('', '-', 'n/a', 'na', 'none', 'null', '0') THEN
+    IF lower(t) IN ('', '-', 'n/a', 'na', 'none', 'null', '0') THEN
         RETURN ROW(NULL, NULL)::import_value;
     END IF;
-    IF position('x' IN t) > 0 THEN  -- x12, ext. 12
-        t := split_part(replace(t, 'ext', 'x'), 'x', 1);
+    found := phone_read(t);
+    IF left(found, 1) = '+' THEN
+        RETURN ROW(found, NULL)::import_value;
     END IF;
-    IF right(t, 2) = '.0' THEN
-        t := left(t, -2);
+    IF left(found, 7) IN ('?too sh', '?too lo', '?no are', '?eleven') THEN
+        n := length(t) - length(translate(t, '0123456789', ''));
+        RETURN ROW(NULL, 'has ' || n || CASE n WHEN 1 THEN ' digit' ELSE ' digits' END)::import_value;
     END IF;
-    digits := translate(t, E' \t()-./+\u00a0\u2010\u2011\u2012\u2013\u202a\u202c\u200e\u200b', '');
-    n := length(digits);
-    IF digits ~ '[^0-9]' THEN
-        IF digits ~ '^[0-9]+e[0-9]+$' THEN
-            RETURN ROW(NULL, 'was cut off by a spreadsheet')::import_value;
-        END IF;
-        RETURN ROW(NULL, 'is no phone number')::import_value;
-    END IF;
-    IF left(t, 1) = '+' AND left(digits, 1) <> '1' THEN
-        IF n BETWEEN 8 AND 15 AND left(digits, 1) <> '0' THEN
-            RETURN ROW('+' || digits, NULL)::import_value;
-        END IF;
-        RETURN ROW(NULL, 'has ' || n || ' digits')::import_value;
-    END IF;
-    IF n = 11 AND left(digits, 1) = '1' THEN
-        digits := substr(digits, 2);
-    ELSIF n <> 10 THEN
-        RETURN ROW(NULL, 'has ' || n || ' digit' || CASE n WHEN 1 THEN '' ELSE 's' END)::import_value;
-    END IF;
-    IF left(digits, 1) < '2' OR substr(digits, 4, 1) < '2' THEN
-        RETURN ROW(NULL, 'is no number that anybody has')::import_value;
-    END IF;
-    RETURN ROW('+1' || digits, NULL)::import_value;
+    RETURN ROW(NULL, CASE left(found, 8)
+        WHEN '?rounded' THEN 'was rounded by a spreadsheet'
+        WHEN '?no such' THEN 'is a number that nobody has'
+        ELSE 'is no phone number' END)::import_value;
 END $$;
 
 -- The nth of several values in one cell, between ; | / or line ends, or commas.
@@ -277,25 +260,20 @@ RETURN CASE
     ELSE (array_remove(string_to_array(translate(raw, E' ;|/,\n\r', E';;;;;'), ';'), ''))[nth]
 END;
 
--- An e-mail address in lower case, without what mail programs put around it.
+-- An e-mail address, folded by normalize_email, without what mail programs put around it.
 CREATE FUNCTION import_email(raw text) RETURNS import_value
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
-    t text := lower(btrim(coalesce(raw, ''), E' \t\r\n\u00a0<>,;"'''));
+    t text := btrim(coalesce(raw, ''), E' \t\r\n\u00a0<>,;"''');
 BEGIN
-    IF t IN ('', '-', 'n/a', 'na', 'none', 'null') THEN
+    IF lower(t) IN ('', '-', 'n/a', 'na', 'none', 'null') THEN
         RETURN ROW(NULL, NULL)::import_value;
     END IF;
-    IF left(t, 7) = 'mailto:' THEN
+    IF lower(left(t, 7)) = 'mailto:' THEN
         t := substr(t, 8);
     END IF;
-    IF length(t) > 254 OR position('..' IN t) > 0
-        OR t !~ '^[a-z0-9][a-z0-9!#$%&''*+/=?^_`{|}~.-]*@[^\s@.,;:<>()\[\]"]+(\.[^\s@.,;:<>()\[\]"]+)+$'
-        OR position('.@' IN t) > 0
-    THEN
-        RETURN ROW(NULL, 'is no e-mail address')::import_value;
-    END IF;
-    RETURN ROW(t, NULL)::import_value;
+    t := CASE WHEN length(t) <= 320 THEN normalize_email(t) END;
+    RETURN ROW(t, CASE WHEN t IS NULL THEN 'is no e-mail address' END)::import_value;
 END $$;
 
 -- A part of a person's name, `part` is first, last or full: "Jane Doe", "Doe, Jane", "Dr. Jane M.
