@@ -140,11 +140,11 @@ BEGIN
     y := part[1]::integer;
     m := part[2]::integer;
     d := part[3]::integer;
-    IF y NOT BETWEEN 1600 AND 2200 OR m NOT BETWEEN 1 AND 12 OR d < 1 OR d > CASE
+    IF y NOT BETWEEN 1600 AND 2200 OR m NOT BETWEEN 1 AND 12 OR d < 1 OR d > (CASE
         WHEN m IN (4, 6, 9, 11) THEN 30
         WHEN m <> 2 THEN 31
         WHEN y % 4 = 0 AND (y % 100 <> 0 OR y % 400 = 0) THEN 29
-        ELSE 28 END
+        ELSE 28 END)
     THEN
         RETURN ROW(NULL, 'is no date of the calendar')::import_value;
     END IF;
@@ -256,8 +256,10 @@ END $$;
 CREATE FUNCTION import_item(raw text, nth integer) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
-    WHEN translate(raw, E';|/,\n', '') = raw THEN CASE nth WHEN 1 THEN raw END
-    ELSE (array_remove(string_to_array(translate(raw, E' ;|/,\n\r', E';;;;;'), ';'), ''))[nth]
+    WHEN translate(raw, E';|/,\n', '') = raw OR lower(raw) = 'n/a'
+    THEN CASE nth WHEN 1 THEN raw END
+    ELSE btrim((array_remove(
+        string_to_array(translate(raw, E';|/,\n\r', ';;;;;'), ';'), ''))[nth])
 END;
 
 -- An e-mail address, folded by normalize_email, without what mail programs put around it.

@@ -196,7 +196,7 @@ def test_several_values_in_a_cell_are_told_apart():
     assert items("2025550143; 2025550144") == ["2025550143", "2025550144", None]
     assert items("a@x.com|b@x.com,c@x.com") == ["a@x.com", "b@x.com", "c@x.com"]
     assert items("202 555 0143") == ["202 555 0143", None, None]
-    assert items("(202) 555-0143; (202) 555-0144") == ["(202)555-0143", "(202)555-0144", None]
+    assert items("(202) 555-0143; (202) 555-0144") == ["(202) 555-0143", "(202) 555-0144", None]
 
 
 CALLS = [
