@@ -16,12 +16,15 @@ from leads.imports.columns import Column
 #: Kind of a target → the function that reads it.
 FUNCTIONS = {
     "text": "import_text({c}, {width})",
-    "int": "import_integer({c}, {most})",
-    "money": "import_money({c})",
-    "bool": "import_yes_no({c})",
-    "percent": "import_percent({c}, {most})",
+    "key": "import_text({c}, {width})",
+    "whole": "import_money({c})",
+    "small": "import_integer({c}, {most})",
+    "percent": "import_integer({c}, 100)",
+    "age": "import_integer({c}, 130)",
+    "year": "import_integer({c}, 2200)",
+    "flag": "import_yes_no({c})",
     "number": "import_percent({c}, {most})",
-    "date": "import_date({c})",
+    "day": "import_date({c})",
     "phone": "import_phone({c})",
     "email": "import_email({c})",
     "line_type": "import_line_type({c})",
@@ -29,6 +32,8 @@ FUNCTIONS = {
     "region": "import_region({c})",
     "zip": "import_zip({c})",
 }
+#: Targets that are read in a way of their own.
+SPECIAL = {"time_zone": "import_zone({c})"}
 #: Ways to read a column that are not the usual one, for the targets they are for, in words.
 TRANSFORMS: dict[str, tuple[str, str]] = {
     "mobile": ("phone", "These are mobiles"),
@@ -37,17 +42,8 @@ TRANSFORMS: dict[str, tuple[str, str]] = {
     "name": ("text", "First and last name in one cell"),
     "plain": ("text", "As it is written"),
 }
-#: Largest value of numbers that the database or sense bounds.
-MOST = {
-    "age": 130,
-    "property_owner_likelihood": 100,
-    "property.bedrooms": 999,
-    "property.bathrooms": 999,
-    "property.year_built": 2200,
-    "property.loan_to_value": 9999,
-    "business.year_founded": 2200,
-}
-MOST_INTEGER = 2_000_000_000
+#: Largest value of numbers that the database bounds.
+MOST = {"small": 2_000_000_000, "number": 999}
 #: Characters of a value that goes to no column of its own.
 DETAIL = 500
 #: Values a list in one cell may have, and numbered targets there are.
@@ -105,7 +101,7 @@ def check_mapping(columns: Sequence[Column]) -> None:
 def _identifies(name: str) -> bool:
     return name.startswith(("phone", "email")) or name in {
         "full_name", "first_name", "last_name", "company", "address_line1", "source_id", "mak",
-        "apn", "lead_id",
+        "apn",
     }  # fmt: skip
 
 
@@ -154,7 +150,7 @@ def _readings(column: Column, cell: str, mapped: set[str]) -> Iterator[Reading]:
     if column.transform == "list":
         yield from _list(target, cell, mapped)
         return
-    yield Reading(target=target.name, label=target.label, call=_call(target, cell))
+    yield Reading(target=target.name, label=label_of(target), call=_call(target, cell))
     if column.transform in ("mobile", "landline") and f"{target.name}_type" not in mapped:
         call = f"import_line_type(CASE WHEN {cell} <> '' THEN '{column.transform}' ELSE '' END)"
         yield Reading(target=f"{target.name}_type", label="", call=call)
@@ -169,8 +165,14 @@ def _list(target: Target, cell: str, mapped: set[str]) -> Iterator[Reading]:
 
 
 def _call(target: Target, cell: str) -> str:
-    most = MOST.get(target.name, MOST_INTEGER if target.kind == "int" else 1_000_000)
-    return FUNCTIONS[target.kind].format(c=cell, width=target.width or DETAIL, most=most)
+    template = SPECIAL.get(target.name) or FUNCTIONS[target.kind]
+    most = 9999 if target.name == "property.loan_to_value" else MOST.get(target.kind, 0)
+    return template.format(c=cell, width=target.width or DETAIL, most=most)
+
+
+def label_of(target: Target) -> str:
+    """Return the words for a target, of things beside the lead with their group."""
+    return f"{target.group}: {target.label.lower()}" if "." in target.name else target.label
 
 
 def stage_columns(columns: Sequence[Column], drops: frozenset[str]) -> list[StageColumn]:
