@@ -37,3 +37,12 @@ class TimerFired:
 
     lead_id: str
     kind: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportFinished:
+    """All leads of a file are written; *enrich*: somebody asked to have them enriched."""
+
+    import_id: str
+    run_id: str
+    enrich: bool

@@ -6,6 +6,7 @@ A file is begun (stored and looked at), mapped, checked, confirmed; the worker d
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, BinaryIO
@@ -30,8 +31,9 @@ PIPELINE, UNDO_PIPELINE = "import", "import undo"
 TASK = "leads.tasks.work_on_import"
 #: States in which a worker is, or should be, at it.
 ACTIVE = ("checking", "importing", "undoing")
-#: What a file may be called, and its source.
-NAME, SOURCE, LABEL = 200, 40, 60
+#: What a file, and a label, may be called; and a source.
+NAME, LABEL = 200, 60
+SOURCE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 
 
 class ImportRefused(Exception):
@@ -55,12 +57,12 @@ def begin(
 
     Raises:
         UnreadableFile: it is no table; the text says at which line and byte.
-        ImportRefused: it has columns but no rows.
+        ImportRefused: the source is no name.
     """
     clean = "".join(char for char in name if char.isprintable()).strip()
     made = Import.objects.create(
         name=clean[-NAME:] or "file.csv",
-        source=source.strip().lower()[:SOURCE] or "upload",
+        source=_source(source),
         actor_id=actor_id,
     )
     kept = keep(made.pk, stream)
@@ -81,6 +83,13 @@ def begin(
     made.save()
     note("import.begun", actor_id=actor_id, subject=made, after={"name": made.name})
     return made
+
+
+def _source(name: str) -> str:
+    clean = name.strip().lower()
+    if not SOURCE_NAME.fullmatch(clean):
+        raise ImportRefused("A source is named in letters, digits and underscores.")
+    return clean
 
 
 def same_file(one: Import) -> Import | None:
@@ -111,6 +120,7 @@ def set_mapping(
     import_id: str,
     *,
     columns: Sequence[Column],
+    source: str = "",
     preset_name: str = "",
     actor_id: str | None = None,
 ) -> Import:
@@ -119,6 +129,7 @@ def set_mapping(
     Args:
         import_id: ``import_…``.
         columns: one per column of the file, in its order.
+        source: whose word the file is; empty: as it was.
         preset_name: how people call it; the file's name by default.
         actor_id: ``actor_…`` who says so.
 
@@ -129,6 +140,7 @@ def set_mapping(
     found = _lock(import_id, "uploaded", "checked")
     if [one.header for one in columns] != found.header:
         raise ImportRefused("These are not the columns of the file. Load the page again.")
+    found.source = _source(source) if source else found.source
     check_mapping(columns)
     found.mapping = [one.as_json() for one in columns]
     found.state = "uploaded"
@@ -136,7 +148,7 @@ def set_mapping(
         found.header, columns, fixes=sorted(fixes_of(found)), name=preset_name or found.name
     )
     _forget_check(found)
-    _save(found, "mapping", "preset", *CHECKED)
+    _save(found, "mapping", "preset", "source", *CHECKED)
     return found
 
 
@@ -184,20 +196,22 @@ def check(import_id: str, *, actor_id: str | None = None) -> Import:
 
 
 @transaction.atomic
-def drop_values(import_id: str, *, problem: str, actor_id: str | None = None) -> Import:
-    """Keep rows that had *problem*, without the value it is about, and check again.
+def drop_values(import_id: str, *, problems: Sequence[str], actor_id: str | None = None) -> Import:
+    """Keep rows that had one of these *problems*, without the value it is about, and check again.
 
     Raises:
-        ImportRefused: it is not checked, or the problem is none of a value.
+        ImportRefused: it is not checked, or a problem is none of a value.
     """
     found = _lock(import_id, "checked")
-    targets = targets_of_problem(problem, columns_of(found))
+    columns = columns_of(found)
+    targets = [target for problem in problems for target in targets_of_problem(problem, columns)]
     if not targets:
         raise ImportRefused("Rows with this problem cannot be kept: mend the file.")
     fixes = sorted({*fixes_of(found), *targets})
     found.options = {**found.options, "fixes": fixes}
     found.save(update_fields=["options"])
-    presets.remember(found.header, columns_of(found), fixes=fixes, name=found.name)
+    if found.preset is not None:
+        presets.remember(found.header, columns, fixes=fixes, name=found.preset.name)
     return check(import_id, actor_id=actor_id)
 
 
@@ -228,12 +242,15 @@ def warnings_open(one: Import) -> bool:
 
 
 @transaction.atomic
-def confirm(import_id: str, *, label: str = "", actor_id: str | None = None) -> Import:
+def confirm(
+    import_id: str, *, label: str = "", enrich: bool = False, actor_id: str | None = None
+) -> Import:
     """Begin to write the leads of a checked file; the worker does it, chunk by chunk.
 
     Args:
         import_id: ``import_…``.
         label: a tag for all of its leads; empty: none.
+        enrich: whether its leads are to be enriched when they are there.
         actor_id: ``actor_…`` who confirms.
 
     Raises:
@@ -246,7 +263,11 @@ def confirm(import_id: str, *, label: str = "", actor_id: str | None = None) -> 
         raise ImportRefused("No row of this file can be written.")
     found.state, found.step, found.done, found.lease_until = "importing", "match", 0, None
     found.confirmed_at = Now()  # type: ignore[assignment]
-    found.options = {**found.options, "label": " ".join(label.split())[:LABEL]}
+    found.options = {
+        **found.options,
+        "label": " ".join(label.split())[:LABEL],
+        "enrich": enrich,
+    }
     _save(found, "step", "done", "lease_until", "confirmed_at", "options")
     _reopen(found.run_id)
     note("import.confirmed", actor_id=actor_id, subject=found, after=figures(found))
@@ -353,5 +374,5 @@ def _start(found: Import) -> None:
 __all__ = [
     "ACTIVE", "BadMapping", "ImportRefused", "UnreadableFile", "accept_warnings", "begin", "cancel",
     "check", "columns_of", "confirm", "discard", "drop_values", "figures", "fixes_of", "resume",
-    "same_file", "set_mapping", "undo", "warnings_open", "writes",
+    "same_file", "set_mapping", "targets_of_problem", "undo", "warnings_open", "writes",
 ]  # fmt: skip

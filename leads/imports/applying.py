@@ -12,10 +12,12 @@ from django.db import connection
 from django.db.models import F
 
 from leads.actions import owner, sql_id
+from leads.events import ImportFinished
 from leads.identity.stage import RowOutcome, Stage
 from leads.identity.targets import FIELDS
 from leads.imports import checking
 from leads.models import ImportChange, Label
+from tenants.dispatch import emit
 from tenants.ulids import to_uuid
 
 if TYPE_CHECKING:
@@ -184,4 +186,11 @@ def report(job: Job) -> str:
     with job.inside():
         one = job.load()
         job.renew(done=one.total, **checking.count(one, job.stage(one).counts()))
+        emit(
+            ImportFinished(
+                import_id=one.pk,
+                run_id=one.run_id or "",
+                enrich=bool(one.options.get("enrich")),
+            )
+        )
     return ""

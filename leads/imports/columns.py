@@ -101,6 +101,8 @@ NAMES: dict[str, str] = {
     "business.year_founded": "year founded|founded|year established|established|year started",
 }
 
+#: Columns of our own exports that say what we know anyway.
+OURS = frozenset({"lead state", "lead stage", "lead source", "lead since"})
 #: A column of phone numbers or e-mails, and one that says something about such a column. The
 #: number of the column, if it has any, is the group ``n``.
 PHONES = re.compile(
@@ -167,6 +169,11 @@ def suggest(header: Sequence[str], samples: Sequence[Sequence[str]]) -> list[Col
             values = [row[place].strip() for row in samples if place < len(row)]
             found[place] = _by_content(name, [v for v in values if v], taken, phones, emails)
     _name_details(found)
+    if {"first_name", "last_name", "full_name"} <= taken:  # then nobody must take it apart
+        found = [
+            replace(one, transform="plain") if one and one.target == "full_name" else one
+            for one in found
+        ]
     return [column for column in found if column is not None]
 
 
@@ -187,6 +194,8 @@ class _Numbered:
 
 
 def _by_name(name: str, taken: set[str]) -> Column | None:
+    if _key(name) in OURS:
+        return Column(header=name, match="name")
     target = _BY_NAME.get(_key(name), "")
     if not target or target in taken or (KEEP_AS_TOLD.fullmatch(_key(name)) and "." not in target):
         return None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from django.db.models.functions import Now
 
+from leads.exports import COLUMNS
 from leads.imports.columns import Column, fingerprint, suggest
 from leads.models import ImportPreset
 
@@ -42,7 +43,10 @@ _HEADERS = {
     ",Street Address,City,State,Postal Code,Website,Timezone,Tags",
     "Plain": "first_name,last_name,company,phone1,phone2,email,address,city,state,zip",
 }
-BUILTIN = {name: tuple(header.split(",")) for name, header in _HEADERS.items()}
+BUILTIN = {
+    **{name: tuple(header.split(",")) for name, header in _HEADERS.items()},
+    "Fairlead export": tuple(COLUMNS),
+}
 _BY_FINGERPRINT = {fingerprint(header): name for name, header in BUILTIN.items()}
 #: What people call a preset at most, and how many of one name are told apart.
 NAME, SAME_NAME = 80, 100

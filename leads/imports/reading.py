@@ -22,6 +22,8 @@ LONGEST_CELL = 10_000
 #: Characters after which a cell is taken for a quote that nobody closed.
 RUNAWAY_CELL = 4_000_000
 MOST_COLUMNS = 300
+#: How cells begin that spreadsheets take for a formula, unless a quote stands before them.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 #: Header of the column that a reject file adds: read, and left out.
 REASON = "import problem"
 
@@ -277,7 +279,7 @@ def _fitted(cells: list[str], width: int) -> tuple[list[str], str]:
 
 def unmarked(cell: str) -> str:
     """Return a cell without the quote by which spreadsheets, and exports, mark it as text."""
-    return cell[1:] if cell[:1] == "'" and cell[1:2] in ("=", "+", "-", "@", "\t", "\r") else cell
+    return cell[1:] if cell[:1] == "'" and cell.lstrip("'").startswith(FORMULA) else cell
 
 
 class _Lines:

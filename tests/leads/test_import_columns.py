@@ -9,7 +9,7 @@ import pytest
 from django.conf import settings
 
 from leads.imports import presets
-from leads.imports.columns import Column, fingerprint, suggest
+from leads.imports.columns import OURS, Column, fingerprint, suggest
 from leads.imports.transforms import (
     BadMapping,
     check_mapping,
@@ -201,5 +201,5 @@ def test_every_preset_of_ours_reads_every_column():
     for name in presets.BUILTIN:
         columns = presets.builtin(presets.BUILTIN[name])
         check_mapping(columns)
-        assert all(one.target for one in columns), name
+        assert {one.header for one in columns if not one.target} <= OURS, name
         assert readings_of(columns)
