@@ -25,6 +25,7 @@ from pipelines.actions import begin_run, end_run
 from pipelines.models import PipelineRun
 from tenants.actions import note
 from tenants.context import current_tenant_id
+from tenants.models import Actor
 
 PIPELINE, UNDO_PIPELINE = "import", "import undo"
 #: Task that works on imports; the schedule starts it for those whose worker died.
@@ -166,7 +167,7 @@ def _forget_check(found: Import) -> None:
 
 
 def _save(found: Import, *fields: str) -> None:
-    found.updated_at = Now()  # type: ignore[assignment]
+    found.updated_at = Now()
     found.save(update_fields=["state", "updated_at", *fields])
 
 
@@ -223,7 +224,7 @@ def accept_warnings(import_id: str, *, actor_id: str | None) -> Import:
         ImportRefused: it is not checked.
     """
     found = _lock(import_id, "checked")
-    found.warnings_accepted_by_id = actor_id
+    found.warnings_accepted_by = Actor.objects.filter(pk=actor_id).first()
     found.options = {**found.options, "accepted": [one["key"] for one in found.warnings]}
     _save(found, "warnings_accepted_by", "options")
     note(
@@ -262,7 +263,7 @@ def confirm(
     if not writes(found):
         raise ImportRefused("No row of this file can be written.")
     found.state, found.step, found.done, found.lease_until = "importing", "match", 0, None
-    found.confirmed_at = Now()  # type: ignore[assignment]
+    found.confirmed_at = Now()
     found.options = {
         **found.options,
         "label": " ".join(label.split())[:LABEL],

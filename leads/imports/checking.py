@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from leads.identity.stage import RowOutcome, Stage
 from leads.imports.actions import columns_of, fixes_of
@@ -166,7 +166,7 @@ def _words(row: RowOutcome) -> str:
     return row.problem
 
 
-def count(one: Import, counts: dict[str, int]) -> dict[str, object]:
+def count(one: Import, counts: dict[str, int]) -> dict[str, Any]:
     """Return the columns of an import that say what its rows became."""
     ragged = ImportRow.objects.filter(imported=one, outcome="error")
     torn = sum(ragged.filter(problem__startswith=words).count() for words in RAGGED)

@@ -6,7 +6,7 @@ e-mails that an import added to leads that were there before stay with them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F
@@ -85,7 +85,7 @@ def created(job: Job) -> str:
     return "created"
 
 
-def _values(one: Import) -> dict[str, object]:
+def _values(one: Import) -> dict[str, Any]:
     return {
         "owner": owner(),
         "run": sql_id(one.run_id),
@@ -182,7 +182,7 @@ def changed(job: Job) -> str:
     return "changed"
 
 
-def _put_back(values: dict[str, object], job: Job, *, is_last_resort: bool) -> int | None:
+def _put_back(values: dict[str, Any], job: Job, *, is_last_resort: bool) -> int | None:
     """Write the old values; None: one lead's place is taken, so they must go one by one."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:

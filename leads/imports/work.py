@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -27,8 +27,8 @@ from tenants.context import is_passing, tenant_context
 from tenants.correlation import correlated
 from tenants.ulids import to_text, to_uuid
 
-#: How long a process may show no sign of life in a short piece, and in one long statement.
-LEASE, LONG_LEASE = timedelta(seconds=45), timedelta(minutes=5)
+#: Seconds a process may show no sign of life in a short piece, and in one long statement.
+LEASE_S, LONG_LEASE_S = 45.0, 300.0
 #: Steps that are one statement over the whole file.
 LONG_STEPS = {"read", "match", "score"}
 #: Seconds of its slice that must be left to begin a long step, as a task's time is bounded.
@@ -62,7 +62,7 @@ class Job:
         """Return the import; inside a transaction."""
         return Import.objects.select_related("run", "undo_run").get(pk=self.import_id)
 
-    def renew(self, lease: timedelta = LEASE, **fields: Any) -> None:
+    def renew(self, lease: float = LEASE_S, **fields: Any) -> None:
         """Prolong the lease and write *fields*, in the running transaction.
 
         Raises:
@@ -70,7 +70,7 @@ class Job:
         """
         with connection.cursor() as cursor:
             cursor.execute(
-                "UPDATE imports SET lease_until = clock_timestamp() + %s"
+                "UPDATE imports SET lease_until = clock_timestamp() + make_interval(secs => %s)"
                 " WHERE id = %s AND state = %s AND lease_until = %s RETURNING lease_until",
                 [lease, to_uuid(self.import_id), self.state, self.token],
             )
@@ -162,10 +162,11 @@ def work(
 def _claim(tenant_id: str, import_id: str, connections: int) -> Job | None:
     with tenant_context(tenant_id, durable=True), connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE imports SET lease_until = clock_timestamp() + %s WHERE id = %s"
+            "UPDATE imports SET lease_until = clock_timestamp() + make_interval(secs => %s)"
+            " WHERE id = %s"
             " AND state = ANY(%s) AND (lease_until IS NULL OR lease_until < clock_timestamp())"
             " RETURNING state, lease_until",
-            [LEASE, to_uuid(import_id), list(ACTIVE)],
+            [LEASE_S, to_uuid(import_id), list(ACTIVE)],
         )
         row = cursor.fetchone()
     if row is None:
@@ -188,7 +189,7 @@ def _piece(job: Job, end: float | None) -> bool:
         if end is not None and time.monotonic() > end - (LONG_STEP_S if is_long else 0.0):
             _let_go(job)
             return False
-        job.renew(LONG_LEASE if is_long else LEASE)
+        job.renew(LONG_LEASE_S if is_long else LEASE_S)
     with correlated(run.correlation_id if run else ""):
         following = STEPS[job.state, step](job)
         with job.inside():

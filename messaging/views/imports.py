@@ -260,35 +260,38 @@ def _acted(request: TenantRequest, shown: Import) -> HttpResponse:
     Raises:
         ImportRefused: it cannot be done now.
     """
-    who, values, slug = request.actor.pk, request.POST, request.tenant.slug
-    match values.get("do", ""):
-        case "check":
-            actions.check(shown.pk, actor_id=who)
-        case "drop":
-            actions.drop_values(shown.pk, problems=[values.get("problem", "")], actor_id=who)
-        case "accept":
-            actions.accept_warnings(shown.pk, actor_id=who)
-            return redirect("messaging:import-step", slug, shown.pk, "confirm")
-        case "confirm":
-            actions.confirm(
-                shown.pk,
-                label=values.get("label", ""),
-                enrich=values.get("enrich") == "on",
-                actor_id=who,
-            )
-        case "cancel":
-            actions.cancel(shown.pk, actor_id=who)
-        case "resume":
-            actions.resume(shown.pk, actor_id=who)
-        case "undo":
-            actions.undo(shown.pk, reason=values.get("reason", ""), actor_id=who)
-        case "discard":
-            actions.discard(shown.pk, actor_id=who)
-            messages.info(request, "The file is gone. No lead was touched.")
-            return redirect("messaging:imports", slug)
-        case _:
-            raise ImportRefused("Choose what to do.")
+    values, slug, do = request.POST, request.tenant.slug, request.POST.get("do", "")
+    more: dict[str, dict[str, Any]] = {
+        "check": {},
+        "drop": {"problems": [values.get("problem", "")]},
+        "accept": {},
+        "confirm": {"label": values.get("label", ""), "enrich": values.get("enrich") == "on"},
+        "cancel": {},
+        "resume": {},
+        "undo": {"reason": values.get("reason", "")},
+        "discard": {},
+    }
+    if do not in more:
+        raise ImportRefused("Choose what to do.")
+    ACTS[do](shown.pk, actor_id=request.actor.pk, **more[do])
+    if do == "accept":
+        return redirect("messaging:import-step", slug, shown.pk, "confirm")
+    if do == "discard":
+        messages.info(request, "The file is gone. No lead was touched.")
+        return redirect("messaging:imports", slug)
     return redirect("messaging:import", slug, shown.pk)
+
+
+ACTS: dict[str, Callable[..., Import]] = {
+    "check": actions.check,
+    "drop": actions.drop_values,
+    "accept": actions.accept_warnings,
+    "confirm": actions.confirm,
+    "cancel": actions.cancel,
+    "resume": actions.resume,
+    "undo": actions.undo,
+    "discard": actions.discard,
+}
 
 
 @require_GET

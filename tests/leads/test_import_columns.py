@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
+from leads.identity.targets import choices
 from leads.imports import presets
 from leads.imports.columns import OURS, Column, fingerprint, suggest
 from leads.imports.transforms import (
@@ -140,8 +141,6 @@ def test_a_preview_shows_values_and_problems_as_the_import_reads_them():
 
 @pytest.mark.django_db
 def test_every_field_there_is_can_be_read():
-    from leads.identity.targets import choices
-
     names = [name for _, group in choices() for name, _ in group]
     columns = [Column(header=name, target=name) for name in names]
 

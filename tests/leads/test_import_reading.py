@@ -207,7 +207,6 @@ def test_whatever_a_csv_writer_wrote_is_read_back(table):
 def test_no_bytes_break_the_reader(data):
     try:
         layout, rows, _ = read(data)
-    except UnreadableFile as refused:
-        assert str(refused)
-    else:
-        assert all(row.problem or len(row.cells) == len(layout.header) for row in rows)
+    except UnreadableFile:
+        return
+    assert all(row.problem or len(row.cells) == len(layout.header) for row in rows)
