@@ -211,8 +211,8 @@ def drop_values(import_id: str, *, problems: Sequence[str], actor_id: str | None
     fixes = sorted({*fixes_of(found), *targets})
     found.options = {**found.options, "fixes": fixes}
     found.save(update_fields=["options"])
-    if found.preset is not None:
-        presets.remember(found.header, columns, fixes=fixes, name=found.preset.name)
+    name = found.options.get("preset", "") or found.name
+    presets.remember(found.header, columns, fixes=fixes, name=name)
     return check(import_id, actor_id=actor_id)
 
 

@@ -13,10 +13,9 @@ from django.db.models import F
 
 from leads.actions import owner, sql_id
 from leads.events import ImportFinished
-from leads.identity.stage import RowOutcome, Stage
-from leads.identity.targets import FIELDS
+from leads.identity.stage import Stage
 from leads.imports import checking
-from leads.models import ImportChange, Label
+from leads.models import Label
 from tenants.dispatch import emit
 from tenants.ulids import to_uuid
 
@@ -28,59 +27,12 @@ CHUNK, LOOKED_AT = 20_000, 10_000
 SCORING = "leads.scoring"
 
 
-def facts(alias: str) -> str:
-    """Return SQL for what an import can change of a lead, as one jsonb object."""
-    names = [*FIELDS, "raw_data", "provenance"]
-    halves = (names[:40], names[40:])
-    objects = [
-        f"jsonb_build_object({', '.join(f'{name!r}, {alias}.{name}' for name in half)})"
-        for half in halves
-        if half
-    ]
-    return " || ".join(objects)
-
-
 def match(job: Job) -> str:
     """Look once more who is there: since the check somebody may have come, or gone."""
     with job.inside():
         one = job.load()
     job.stage(one).match()
-    return "before"
-
-
-def before(job: Job) -> str:
-    """Keep how the leads are that the file may change."""
-    with job.inside():
-        one = job.load()
-        found = _rows_with_lead(job.stage(one), job.seen.get("before", 0))
-        if found:
-            _keep_facts(one.pk, found)
-            job.seen["before"] = found[-1].row_no
-        job.renew()
-    return "before" if found else "write"
-
-
-def _rows_with_lead(stage: Stage, after: int) -> list[RowOutcome]:
-    rows = stage.outcomes("updated", "unchanged", "blocked", after=after)
-    return list(islice(rows, LOOKED_AT))
-
-
-def _keep_facts(import_id: str, rows: list[RowOutcome]) -> None:
-    known = {row.lead_id: row.row_no for row in reversed(rows) if row.lead_id}
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO import_changes (tenant_id, id, imported_id, lead_id, row_no, before)"  # noqa: S608
-            f" SELECT l.tenant_id, ulid_new(), %s, l.id, k.row_no, {facts('l')}"
-            " FROM unnest(%s::uuid[], %s::int[]) AS k (lead, row_no)"
-            " JOIN leads AS l ON l.tenant_id = %s AND l.id = k.lead"
-            " ON CONFLICT (tenant_id, imported_id, lead_id) DO NOTHING",
-            [
-                sql_id(import_id),
-                [to_uuid(lead) for lead in known],
-                list(known.values()),
-                owner(),
-            ],
-        )
+    return "write"
 
 
 def write(job: Job) -> str:
@@ -105,37 +57,42 @@ def _write_at_once(job: Job, run_id: str) -> int:
         return sum(pool.map(chunk, range(job.connections)))
 
 
+_CHANGES = """
+INSERT INTO import_changes (tenant_id, id, imported_id, lead_id, row_no, before, after)
+SELECT %(owner)s, ulid_new(), %(import)s, e.lead_id, min(k.row_no),
+       jsonb_object_agg(f.key, f.value -> 0 ORDER BY e.seq DESC),
+       jsonb_object_agg(f.key, f.value -> 1 ORDER BY e.seq)
+FROM unnest(%(leads)s::uuid[], %(rows)s::int[]) AS k (lead, row_no)
+JOIN lead_events AS e ON e.tenant_id = %(owner)s AND e.lead_id = k.lead
+CROSS JOIN LATERAL jsonb_each(e.payload -> 'fields') AS f
+WHERE e.kind = 'imported' AND e.payload ->> 'run' = %(run)s
+  AND jsonb_typeof(e.payload -> 'fields') = 'object'
+GROUP BY e.lead_id
+ON CONFLICT (tenant_id, imported_id, lead_id) DO NOTHING
+"""
+
+
 def after(job: Job) -> str:
-    """Reduce what was kept of each lead to the fields that did change."""
+    """Keep what the file changed of leads that were there before, as their events tell it."""
     with job.inside():
         one = job.load()
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"""
-                WITH some AS (
-                    SELECT c.id, c.before, {facts("l")} AS now
-                    FROM import_changes AS c
-                    JOIN leads AS l ON l.tenant_id = c.tenant_id AND l.id = c.lead_id
-                    WHERE c.tenant_id = %s AND c.imported_id = %s AND c.after IS NULL
-                    LIMIT %s
-                ), changed AS (
-                    SELECT s.id,
-                           coalesce(jsonb_object_agg(b.key, b.value) FILTER (
-                               WHERE b.value IS DISTINCT FROM s.now -> b.key), '{{}}') AS before,
-                           coalesce(jsonb_object_agg(b.key, s.now -> b.key) FILTER (
-                               WHERE b.value IS DISTINCT FROM s.now -> b.key), '{{}}') AS after
-                    FROM some AS s CROSS JOIN jsonb_each(s.before) AS b GROUP BY s.id
-                )
-                UPDATE import_changes AS c SET before = n.before, after = n.after
-                FROM changed AS n WHERE c.tenant_id = %s AND c.id = n.id
-                """,  # noqa: S608
-                [owner(), sql_id(one.pk), LOOKED_AT, owner()],
-            )
-            settled = cursor.rowcount
-        if not settled:
-            ImportChange.objects.filter(imported=one, after={}).delete()
+        rows = job.stage(one).outcomes("updated", "blocked", after=job.seen.get("changes", 0))
+        found = list(islice(rows, LOOKED_AT))
+        known = {row.lead_id: row.row_no for row in reversed(found) if row.lead_id and row.by}
+        if known:
+            values = {
+                "owner": owner(),
+                "import": sql_id(one.pk),
+                "run": one.run_id,
+                "leads": [to_uuid(lead) for lead in known],
+                "rows": list(known.values()),
+            }
+            with connection.cursor() as cursor:
+                cursor.execute(_CHANGES, values)
+        if found:
+            job.seen["changes"] = found[-1].row_no
         job.renew()
-    return "after" if settled else "mark"
+    return "after" if len(found) == LOOKED_AT else "mark"
 
 
 def mark(job: Job) -> str:
@@ -153,7 +110,7 @@ def mark(job: Job) -> str:
             _put_label(name, [row.lead_id for row in found if row.lead_id])
             job.seen["mark"] = found[-1].row_no
         job.renew()
-    return "mark" if found else "score"
+    return "mark" if len(found) == LOOKED_AT else "score"
 
 
 def _put_label(name: str, leads: list[str]) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Rows, and characters, of one piece of copying.
 CHUNK, CHUNK_CHARS = 20_000, 20_000_000
 #: Rows of one piece of a report.
-REPORTED = 5_000
+REPORTED = 10_000
 #: How a problem begins that the file itself has, before any value is read.
 RAGGED = ("The row has ", "Column ")
 #: Outcomes that a report keeps row by row.

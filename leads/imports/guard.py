@@ -74,7 +74,7 @@ def warnings_of(one: Import, stage: Stage) -> list[dict[str, Any]]:
     found = _of_rows(one)
     if phones:
         values = ", ".join(_value(calls, phone) for phone in phones)
-        sql = _NUMBERS.format(raw=stage.raw_table, values=values)
+        sql = _NUMBERS.format(raw=stage.plan.names()["raw"], values=values)
         with connection.cursor() as cursor:
             cursor.execute(sql, {"owner": owner()})
             found += _of_numbers(*cursor.fetchone())

@@ -51,6 +51,10 @@ LIST = {"phone": 5, "email": 4}
 DETAIL_NAME = re.compile(r"raw\.[a-z0-9_]{1,60}")
 
 
+#: A problem that does not make a row an error: lists are full of numbers nobody ever had.
+HARMLESS = "is a number that nobody has"
+
+
 class BadMapping(ValueError):
     """The columns cannot be read this way; the text says which and why."""
 
@@ -62,14 +66,23 @@ class Reading:
     target: str
     label: str
     call: str
+    cell: str = "''"
 
     def column(self, *, drops: bool) -> StageColumn:
         """Return it for the engine; with *drops* a value that cannot be read is left out."""
         label = self.label.replace("'", "''")
-        problem = "" if drops or not self.label else f"'{label} ' || ({self.call}).problem"
+        problem = "" if drops or not self.label else f"'{label} ' || {self._told}"
+        # What is left out is still told: the engine says of the text why it is no number.
+        rest = self.cell if self.call.startswith("import_phone(") else "''"
         return StageColumn(
-            target=self.target, value_sql=f"({self.call}).value", problem_sql=problem
+            target=self.target,
+            value_sql=f"coalesce(({self.call}).value, {rest})",
+            problem_sql=problem,
         )
+
+    @property
+    def _told(self) -> str:
+        return f"nullif(({self.call}).problem, '{HARMLESS}')"
 
 
 def check_mapping(columns: Sequence[Column]) -> None:
@@ -150,7 +163,7 @@ def _readings(column: Column, cell: str, mapped: set[str]) -> Iterator[Reading]:
     if column.transform == "list":
         yield from _list(target, cell, mapped)
         return
-    yield Reading(target=target.name, label=label_of(target), call=_call(target, cell))
+    yield Reading(target=target.name, label=label_of(target), call=_call(target, cell), cell=cell)
     if column.transform in ("mobile", "landline") and f"{target.name}_type" not in mapped:
         call = f"import_line_type(CASE WHEN {cell} <> '' THEN '{column.transform}' ELSE '' END)"
         yield Reading(target=f"{target.name}_type", label="", call=call)
@@ -166,7 +179,7 @@ def _list(target: Target, cell: str, mapped: set[str]) -> Iterator[Reading]:
 
 def _call(target: Target, cell: str) -> str:
     template = SPECIAL.get(target.name) or FUNCTIONS[target.kind]
-    most = 9999 if target.name == "property.loan_to_value" else MOST.get(target.kind, 0)
+    most = MOST.get(target.kind, 0)
     return template.format(c=cell, width=target.width or DETAIL, most=most)
 
 
@@ -190,7 +203,7 @@ def targets_of_problem(problem: str, columns: Sequence[Column]) -> list[str]:
     return [
         one.target
         for one in readings_of(columns)
-        if one.label and problem.startswith(f"{one.label} ")
+        if one.label and any(part.startswith(f"{one.label} ") for part in problem.split("; "))
     ]
 
 

@@ -1,7 +1,7 @@
 """Taking an import back: what it made goes, what it changed is put back, what people touched stays.
 
-Nothing is deleted: a lead that goes is superseded, with an event that says why. Numbers and
-e-mails that an import added to leads that were there before stay with them.
+Nothing is deleted: a lead that goes is superseded, with an event that says why. Numbers, e-mails
+and details that an import added to leads that were there before stay with them.
 """
 
 from __future__ import annotations
@@ -106,24 +106,20 @@ def _edited(one: Import) -> list[object]:
 
 def _back() -> str:
     """Return SQL that puts fields back which still have the value that the import gave them."""
-    names = [*FIELDS, "raw_data"]
     sets = ", ".join(
         f"{name} = CASE WHEN c.after ? '{name}' AND to_jsonb(l.{name}) IS NOT DISTINCT FROM"
         f" nullif(c.after -> '{name}', 'null') THEN c.was.{name} ELSE l.{name} END"
-        for name in names
+        for name in [*FIELDS, "source_id"]
     )
+    # Without a note of its own a field is again what the lead's source said.
     return f"""
     UPDATE leads AS l SET {sets},
-           provenance = (l.provenance - coalesce(c.back, '{{}}')) || coalesce(c.origin, '{{}}'),
+           provenance = l.provenance - ARRAY(
+               SELECT k FROM jsonb_object_keys(c.after) AS k
+               WHERE NOT k = ANY(coalesce(c.edited, '{{}}'))),
            updated_at = clock_timestamp()
     FROM (
-        SELECT c.*, jsonb_populate_record(NULL::leads, c.before) AS was,
-               ARRAY(SELECT k FROM jsonb_object_keys(c.after) AS k
-                     WHERE NOT k = ANY(coalesce(c.edited, '{{}}'))) AS back,
-               (SELECT jsonb_object_agg(o.key, o.value)
-                FROM jsonb_each(coalesce(c.before -> 'provenance', '{{}}')) AS o
-                WHERE c.after ? o.key AND NOT o.key = ANY(coalesce(c.edited, '{{}}'))) AS origin
-        FROM undo_changes AS c
+        SELECT u.*, jsonb_populate_record(NULL::leads, u.before) AS was FROM undo_changes AS u
     ) AS c
     WHERE l.tenant_id = %(owner)s AND l.id = c.lead_id AND l.superseded_at IS NULL
       AND c.reason IS NULL
@@ -136,11 +132,11 @@ SELECT c.id, c.lead_id, c.row_no, c.before, c.after, e.edited,
        CASE WHEN l.superseded_at IS NOT NULL THEN 'It was merged or taken out since' END AS reason
 FROM (SELECT * FROM import_changes
       WHERE tenant_id = %(owner)s AND imported_id = %(import)s AND undone_at IS NULL
-        AND after IS NOT NULL LIMIT %(most)s) AS c
+      LIMIT %(most)s) AS c
 JOIN leads AS l ON l.tenant_id = c.tenant_id AND l.id = c.lead_id
 CROSS JOIN LATERAL (
     SELECT array_agg(a.key ORDER BY a.key) AS edited FROM jsonb_each(c.after) AS a
-    WHERE a.key <> 'provenance' AND (to_jsonb(l) -> a.key) IS DISTINCT FROM a.value
+    WHERE (to_jsonb(l) -> a.key) IS DISTINCT FROM a.value
 ) AS e
 """
 

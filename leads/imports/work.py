@@ -100,7 +100,6 @@ STEPS: dict[tuple[str, str], Step] = {
     ("importing", "copy"): checking.copy,
     ("importing", "read"): checking.read,
     ("importing", "match"): applying.match,
-    ("importing", "before"): applying.before,
     ("importing", "write"): applying.write,
     ("importing", "after"): applying.after,
     ("importing", "mark"): applying.mark,

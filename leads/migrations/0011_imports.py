@@ -61,7 +61,7 @@ class Migration(migrations.Migration):
                 ('id', tenants.fields.UlidField(editable=False, prefix='imc', primary_key=True, serialize=False)),
                 ('row_no', models.PositiveIntegerField(help_text='The first row that named it.')),
                 ('before', models.JSONField(default=dict)),
-                ('after', models.JSONField(help_text='Empty until the import is over.', null=True)),
+                ('after', models.JSONField(default=dict)),
                 ('undone_at', models.DateTimeField(null=True)),
                 ('imported', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='changes', to='leads.import')),
                 ('lead', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='leads.lead')),

@@ -189,7 +189,7 @@ class ImportRow(ChildModel):
 class ImportChange(ChildModel):
     """What an import changed of a lead that was there before: values before and after, by field.
 
-    Written before the lead is, so that an undo can put back what is still as the import left it.
+    An undo puts back what is still as the import left it.
     """
 
     id = UlidField(prefix="imc", primary_key=True)
@@ -197,7 +197,7 @@ class ImportChange(ChildModel):
     lead = TenantForeignKey(Lead, related_name="+")
     row_no = models.PositiveIntegerField(help_text="The first row that named it.")
     before = models.JSONField(default=dict)
-    after = models.JSONField(null=True, help_text="Empty until the import is over.")
+    after = models.JSONField(default=dict)
     undone_at = models.DateTimeField(null=True)
 
     class Meta:
