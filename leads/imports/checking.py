@@ -114,7 +114,9 @@ def report(job: Job) -> str:
     with job.inside():
         one = job.load()
         stage = job.stage(one)
-        job.renew(done=one.total, **count(one, stage.counts()), warnings=warnings_of(one, stage))
+        counted = count(one, stage.counts())
+        one.duplicates = counted["duplicates"]
+        job.renew(done=one.total, **counted, warnings=warnings_of(one, stage))
     return ""
 
 

@@ -108,7 +108,7 @@ def _back() -> str:
     """Return SQL that puts fields back which still have the value that the import gave them."""
     sets = ", ".join(
         f"{name} = CASE WHEN c.after ? '{name}' AND to_jsonb(l.{name}) IS NOT DISTINCT FROM"
-        f" nullif(c.after -> '{name}', 'null') THEN c.was.{name} ELSE l.{name} END"
+        f" nullif(c.after -> '{name}', 'null') THEN (c.was).{name} ELSE l.{name} END"
         for name in [*FIELDS, "source_id"]
     )
     # Without a note of its own a field is again what the lead's source said.

@@ -374,3 +374,18 @@ CREATE FUNCTION imports_due() RETURNS TABLE (tenant uuid, import uuid)
 $$;
 REVOKE ALL ON FUNCTION imports_due() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION imports_due() TO fairlead_app;
+
+-- The lead that *subject* is part of now; NULL where it, or what it was merged into, was taken back.
+CREATE OR REPLACE FUNCTION lead_living(owner uuid, subject uuid) RETURNS uuid
+    LANGUAGE sql STABLE AS $$
+    WITH RECURSIVE chain AS (
+        SELECT id, merged_into_id, superseded_at, 0 AS depth
+        FROM leads WHERE tenant_id = owner AND id = subject
+        UNION ALL
+        SELECT l.id, l.merged_into_id, l.superseded_at, c.depth + 1
+        FROM chain AS c JOIN leads AS l ON l.tenant_id = owner AND l.id = c.merged_into_id
+        WHERE c.depth < 50
+    )
+    SELECT last.id FROM (SELECT * FROM chain ORDER BY depth DESC LIMIT 1) AS last
+    WHERE last.superseded_at IS NULL
+$$;
