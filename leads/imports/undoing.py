@@ -156,38 +156,45 @@ WHERE i.tenant_id = %(owner)s AND i.id = c.id
 """
 
 
+class _Crowded(Exception):
+    """The place of one of these leads is taken: they must go one by one."""
+
+
 def changed(job: Job) -> str:
     """Put the next leads back that were there before, field by field."""
-    with job.inside():
-        one = job.load()
-        values = {**_values(one), "most": CHUNK if not job.seen.get("one_by_one") else 1}
-        with connection.cursor() as cursor:
-            cursor.execute(_CHANGED, values)
-            taken = cursor.rowcount
-            if not taken:
-                job.renew()
-                return ""
-            put_back = _put_back(values, job, is_last_resort=values["most"] == 1)
-            if put_back is None:
-                transaction.set_rollback(True)
-                return "changed"
-            cursor.execute(_KEPT, values)
-            kept = cursor.rowcount
-            cursor.execute(_DONE, values)
-        job.renew(undone=F("undone") + put_back, kept=F("kept") + kept, done=F("done") + taken)
-    return "changed"
+    most = 1 if job.seen.get("one_by_one") else CHUNK
+    try:
+        with job.inside():
+            one = job.load()
+            values = {**_values(one), "most": most}
+            with connection.cursor() as cursor:
+                cursor.execute("DROP TABLE IF EXISTS pg_temp.undo_changes")
+                cursor.execute(_CHANGED, values)
+                taken = cursor.rowcount
+                put_back = _put_back(values) if taken else 0
+                cursor.execute(_KEPT, values)
+                kept = cursor.rowcount
+                cursor.execute(_DONE, values)
+            job.renew(undone=F("undone") + put_back, kept=F("kept") + kept, done=F("done") + taken)
+    except _Crowded:
+        job.seen["one_by_one"] = True
+        return "changed"
+    return "changed" if taken else ""
 
 
-def _put_back(values: dict[str, Any], job: Job, *, is_last_resort: bool) -> int | None:
-    """Write the old values; None: one lead's place is taken, so they must go one by one."""
+def _put_back(values: dict[str, Any]) -> int:
+    """Write the old values and return of how many leads.
+
+    Raises:
+        _Crowded: one of several cannot be put back; nothing was written.
+    """
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(_back(), values)
             return int(cursor.rowcount)
-    except IntegrityError:
-        if not is_last_resort:
-            job.seen["one_by_one"] = True
-            return None
+    except IntegrityError as error:
+        if values["most"] > 1:
+            raise _Crowded from error
         with connection.cursor() as cursor:
             cursor.execute("UPDATE undo_changes SET reason = 'Another lead has its place now'")
         return 0

@@ -127,19 +127,16 @@ def test_many_leads_go_in_steps_and_nothing_is_deleted(office):
 
 
 def test_a_place_that_somebody_else_has_now_is_not_taken_back(office):
-    imported(office, table("source id,name,phone", "a-1,Jane Doe,2025550143"))
-    with office.inside():
-        jane = Lead.objects.get()
-        Lead.objects.filter(pk=jane.pk).update(source_id=None)
-    one = imported(office, table("source id,phone", "b-2,2025550143"))
-    with office.inside():
-        assert Lead.objects.get(pk=jane.pk).source_id == "b-2"
-        assert one.updated == 1
+    imported(office, table("mak,name,phone", "M1,Jane Doe,2025550143", "M5,Joe Roe,2025550144"))
+    one = imported(office, table("mak,phone", "M2,2025550143", "M6,2025550144"))
+    assert figures(one) == {"updated": 2}
+    imported(office, table("mak,name,phone", "M1,Ann Lee,2025550145"))
 
     one = undone(office, one)
 
-    with office.inside():
-        assert Lead.objects.get(pk=jane.pk).source_id is None
+    assert kept(office, one) == {"Jane": "Another lead has its place now"}
+    assert (lead_of(office, "Jane").mak, lead_of(office, "Joe").mak) == ("M2", "M5")
+    assert one.undone == 1
 
 
 def test_an_undo_needs_a_reason_and_something_to_undo(office):
