@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, BinaryIO
 
@@ -15,6 +16,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django_q.tasks import async_task
 
+from leads.identity.stage import NoStage, Stage
 from leads.imports import presets
 from leads.imports.columns import Column, suggest
 from leads.imports.parts import keep, open_parts
@@ -359,6 +361,8 @@ def discard(import_id: str, *, actor_id: str | None = None) -> Import:
     _save(found, "error", "samples")
     ImportPart.objects.filter(imported=found).delete()
     ImportRow.objects.filter(imported=found).delete()
+    with suppress(NoStage):
+        Stage.open(found.run_id or "", tenant_id=found.tenant_id).drop()
     note("import.discarded", actor_id=actor_id, subject=found)
     return found
 
