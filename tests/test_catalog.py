@@ -43,6 +43,7 @@ DEFINERS = {
     "tenants_with_letters",
     "tenants_with_bulk_work",
     "health_counts",
+    "imports_due",
     "ensure_partitions",
     "live_events_after",
     "prune_live_events",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 from django.urls import NoReverseMatch, URLPattern, reverse
 from django.utils import timezone
 
 from integrations.models import QuarantineRule, WebhookEvent
 from leads.actions import Choice, add_contact_point, arm_timer
+from leads.imports.actions import begin as begin_import
 from leads.models import ContactPoint, LeadEvent, Stage
 from messaging import urls as pages
 from messaging.actions.consent import opt_out
@@ -105,6 +108,7 @@ def foreign(other_office):
             "actor": other_office.agent.pk,
             "note": Notification.objects.first().pk,
             **repair_rows(),
+            "step": "zanzibar",
             "integration": other_office.integration.pk,
             "endpoint": other_office.endpoint.pk,
             "list_id": SuppressionList.objects.create(name=CANARY, source=CANARY, reason=CANARY).pk,
@@ -127,7 +131,14 @@ def repair_rows():
         "letter_id": letter.pk,
         "rule_id": rule.pk,
         "run_id": run.pk,
+        "import_id": import_row(),
     }
+
+
+def import_row():
+    """A file of the running tenant that waits to be mapped, its name and rows the canary."""
+    stream = io.BytesIO(f"name,phone\n{CANARY},2025550143\n".encode())
+    return begin_import(stream, name=f"{CANARY}.csv").pk
 
 
 @pytest.fixture
@@ -144,6 +155,7 @@ def own(office):
             "phone_number": office.number.pk,
             "outbound": new_id("obm"),
             **repair_rows(),
+            "step": "map",
             "integration": office.integration.pk,
             "endpoint": office.endpoint.pk,
             "list_id": SuppressionList.objects.create(name="own", source="own", reason="own").pk,
@@ -180,6 +192,7 @@ def test_every_page_is_walked():
         "event_id",
         "endpoint",
         "host",
+        "import_id",
         "integration",
         "lead_id",
         "letter_id",
@@ -190,6 +203,7 @@ def test_every_page_is_walked():
         "rule_id",
         "run_id",
         "stage",
+        "step",
     }
 
 
@@ -245,6 +259,8 @@ def test_ids_of_the_right_tenant_and_the_wrong_kind_are_404(office, own):
             "letter_id": own["event_id"],
             "rule_id": own["letter_id"],
             "run_id": own["rule_id"],
+            "import_id": own["run_id"],
+            "step": "conv",
             "integration": own["endpoint"],
             "endpoint": own["integration"],
             "host": HOST,

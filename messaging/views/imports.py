@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, cast
 from django.conf import settings
 from django.contrib import messages
 from django.db.models import Count, Min
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
@@ -111,6 +111,8 @@ def one(request: TenantRequest, slug: str, import_id: str) -> HttpResponse:
 def step(request: TenantRequest, slug: str, import_id: str, step: str) -> HttpResponse:
     """Page: one step of an import. One that its state does not allow leads to the right one."""
     shown = found(Import.objects.select_related("actor", "preset", "run"), import_id)
+    if step not in PAGES:
+        raise Http404
     if step not in OPEN.get(shown.state, {"result"}):
         return redirect("messaging:import-step", slug, shown.pk, STEP_OF[shown.state])
     error, given = "", None

@@ -93,7 +93,7 @@ def test_rejected_rows_go_to_a_file_and_into_the_exit_code(office, command, file
     )
 
     assert (code, leads(office)) == (3, 1)
-    assert rejects.read_text() == ("Import problem,phone,name\r\nPhone 1 has 1 digit,1,C D\r\n")
+    assert rejects.read_bytes() == b"Import problem,phone,name\r\nPhone 1 has 1 digit,1,C D\r\n"
 
 
 def test_bad_values_may_be_dropped(office, command, file):

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 
@@ -176,7 +177,7 @@ class Command(BaseCommand):
                 one = Import.objects.get(pk=options["undo"])
                 if one.state != "undoing":
                     one = actions.undo(one.pk, reason=options["reason"])
-        except (Import.DoesNotExist, ValueError) as error:
+        except (Import.DoesNotExist, ValidationError, ValueError) as error:
             raise CommandError(f"There is no import {options['undo']}.") from error
         one = self._work(one)
         self.stdout.write(f"{one.pk}: {one.undone} leads taken back or put right, {one.kept} kept")
