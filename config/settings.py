@@ -239,6 +239,13 @@ STORAGES = {
 }
 #: Django's own limit answers 400; webhooks have theirs (413) and read the raw stream.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000
+#: Megabytes of a file that a browser may send; it is streamed to disk. Commands take any size.
+UPLOAD_MB = env.int("FAIRLEAD_UPLOAD_MB", default=512)
+FILE_UPLOAD_HANDLERS = [
+    "leads.imports.uploads.LimitedUpload",
+    "django.core.files.uploadhandler.MemoryFileUploadHandler",
+    "django.core.files.uploadhandler.TemporaryFileUploadHandler",
+]
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],

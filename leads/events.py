@@ -73,3 +73,12 @@ class LeadsUnmerged:
     returned: set[str] = field(default_factory=set)
     opted_out: dict[str, str] = field(default_factory=dict)
     heard: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportFinished:
+    """All leads of a file are written; *enrich*: somebody asked to have them enriched."""
+
+    import_id: str
+    run_id: str
+    enrich: bool

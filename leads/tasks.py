@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from django_q.tasks import async_task
+
 from leads import duplicates, scoring
+from leads.imports.actions import ACTIVE, TASK
+from leads.imports.work import due, work
 from tenants.context import tenant_context
 from tenants.models import Tenant
 
-#: Seconds a task works at most; the next one goes on where it ended.
-SLICE_S = 40.0
+#: Seconds a task works at most; the next one goes on where it ended. What is left of its time
+#: limit is for the piece it is at.
+SLICE_S = 25.0
+#: Connections that write leads at once.
+CONNECTIONS = 2
 
 
 def rescore() -> dict[str, int]:
@@ -27,3 +34,19 @@ def begin_rescores() -> dict[str, int]:
 def look_for_duplicates(tenant_id: str) -> str:
     """Go on looking through a tenant's leads, for less time than a task may take."""
     return duplicates.work(tenant_id)
+
+
+def work_on_import(tenant_id: str, import_id: str) -> str:
+    """Go on with an import for a while; the next task goes on where this one ends."""
+    state = work(tenant_id, import_id, seconds=SLICE_S, connections=CONNECTIONS)
+    if state in ACTIVE and (tenant_id, import_id) in due():
+        async_task(TASK, tenant_id, import_id)
+    return state
+
+
+def imports_due() -> dict[str, int]:
+    """Start work on imports that no process is at: their worker died, or was never told."""
+    waiting = due()
+    for tenant_id, import_id in waiting:
+        async_task(TASK, tenant_id, import_id)
+    return {"due": len(waiting)}

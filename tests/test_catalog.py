@@ -45,6 +45,7 @@ DEFINERS = {
     "tenants_with_enrichments",
     "tenants_with_rescores",
     "health_counts",
+    "imports_due",
     "ensure_partitions",
     "live_events_after",
     "prune_live_events",

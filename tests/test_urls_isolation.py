@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 from django.urls import NoReverseMatch, URLPattern, reverse
 from django.utils import timezone
@@ -21,6 +23,7 @@ from leads.actions import Choice, add_contact_point, arm_timer
 from integrations.models import QuarantineRule, WebhookEvent
 from leads.actions import Choice, add_contact_point, arm_timer, create_lead
 from leads.merging import merge
+from leads.imports.actions import begin as begin_import
 from leads.models import ContactPoint, LeadEvent, Stage
 from leads.pairs import propose
 from messaging import urls as pages
@@ -121,6 +124,7 @@ def foreign(other_office):
             **repair_rows(),
             **pull_rows(CANARY),
             **merging_rows(),
+            "step": "zanzibar",
             "integration": other_office.integration.pk,
             "endpoint": other_office.endpoint.pk,
             "list_id": SuppressionList.objects.create(name=CANARY, source=CANARY, reason=CANARY).pk,
@@ -187,6 +191,14 @@ def pull_rows(name):
         sweep=sweep, page_no=1, skip=0, epoch=1, ids=[name], results_found=1
     )
     return {"pull_query": query.pk, "sweep": sweep.pk, "pull_page": page.pk}
+        "import_id": import_row(),
+    }
+
+
+def import_row():
+    """A file of the running tenant that waits to be mapped, its name and rows the canary."""
+    stream = io.BytesIO(f"name,phone\n{CANARY},2025550143\n".encode())
+    return begin_import(stream, name=f"{CANARY}.csv").pk
 
 
 @pytest.fixture
@@ -205,6 +217,7 @@ def own(office):
             **repair_rows(),
             **pull_rows("own"),
             **merging_rows(),
+            "step": "map",
             "integration": office.integration.pk,
             "endpoint": office.endpoint.pk,
             "list_id": SuppressionList.objects.create(name="own", source="own", reason="own").pk,
@@ -242,6 +255,7 @@ def test_every_page_is_walked():
         "event_id",
         "endpoint",
         "host",
+        "import_id",
         "integration",
         "lead_id",
         "letter_id",
@@ -258,6 +272,7 @@ def test_every_page_is_walked():
         "stage",
         "stage_id",
         "sweep",
+        "step",
     }
 
 
@@ -320,6 +335,8 @@ def test_ids_of_the_right_tenant_and_the_wrong_kind_are_404(office, own):
             "pull_query": own["sweep"],
             "sweep": own["pull_query"],
             "pull_page": own["sweep"],
+            "import_id": own["run_id"],
+            "step": "conv",
             "integration": own["endpoint"],
             "endpoint": own["integration"],
             "host": HOST,

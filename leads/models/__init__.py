@@ -3,7 +3,14 @@
 from leads.models.consent import Consent, ConsentEvent, Redaction
 from leads.models.contact import Contact, ContactPoint, Verification
 from leads.models.identity import IdentityTurn, Merge, MergeReview
-from leads.models.imports import Import, ImportPart, ImportPreset, ImportRow, SavedView
+from leads.models.imports import (
+    Import,
+    ImportChange,
+    ImportPart,
+    ImportPreset,
+    ImportRow,
+    SavedView,
+)
 from leads.models.label import Label, LeadLabel
 from leads.models.lead import Lead, LeadEvent, LeadTimer, LeadTransition
 from leads.models.record import (
@@ -25,6 +32,7 @@ __all__ = [
     "ContactPoint",
     "IdentityTurn",
     "Import",
+    "ImportChange",
     "ImportPart",
     "ImportPreset",
     "ImportRow",
