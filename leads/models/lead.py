@@ -3,8 +3,8 @@ from __future__ import annotations
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import OpClass
 from django.db import models
-from django.db.models import Case, F, Q, Value, When
-from django.db.models.functions import Lower, Now
+from django.db.models import Case, F, Func, Q, Value, When
+from django.db.models.functions import Coalesce, Lower, Now, NullIf, StrIndex, Substr
 
 from leads.models.stage import Stage  # noqa: F401  (named by label below)
 from leads.states import LeadState
@@ -230,9 +230,17 @@ class Lead(TenantModel):
             ),
             models.Index(
                 F("tenant"),
-                OpClass(Lower("last_name"), "text_pattern_ops"),
-                condition=~Q(last_name=""),
-                name="leads_last_name",
+                OpClass(
+                    Lower(
+                        Coalesce(
+                            NullIf("last_name", Value("")),
+                            Func("full_name", Value(" "), Value(-1), function="split_part"),
+                        )
+                    ),
+                    "text_pattern_ops",
+                ),
+                condition=~Q(full_name="", last_name=""),
+                name="leads_surname",
             ),
             models.Index(
                 F("tenant"),
@@ -245,6 +253,16 @@ class Lead(TenantModel):
                 OpClass(Lower("address_line1"), "text_pattern_ops"),
                 condition=~Q(address_line1=""),
                 name="leads_address",
+            ),
+            # Without the house number: people look for the street.
+            models.Index(
+                F("tenant"),
+                OpClass(
+                    Lower(Substr("address_line1", StrIndex("address_line1", Value(" ")) + 1)),
+                    "text_pattern_ops",
+                ),
+                condition=~Q(address_line1=""),
+                name="leads_street",
             ),
         ]
 
