@@ -85,9 +85,8 @@ def read(text: str) -> Asked:
     text = " ".join(text.split())[:LONGEST]
     if len(text) < SHORTEST:
         return Asked()
-    if match := _ID.fullmatch(text):
-        if found := _own_id(match[1], text):
-            return found
+    if (match := _ID.fullmatch(text)) and (found := _own_id(match[1], text)):
+        return found
     if "@" in text:
         return Asked(email=normalize_email(text) or text.lower(), code=text)
     number, whole = phone_prefix(text)
@@ -97,7 +96,7 @@ def read(text: str) -> Asked:
         code=text if digits else None,
         phone=number if whole else None,
         starts=number if number and not whole and len(digits) >= 6 else None,
-        tail=digits if number and not whole and 4 <= len(digits) else None,
+        tail=digits if number and not whole and len(digits) >= 4 else None,
         words=text if any(char.isalpha() for char in text) else None,
         last=last,
         first=first,

@@ -1,4 +1,4 @@
-"""Finding leads: every way a person may write what they know, nothing of others, no whole tables."""
+"""Finding leads: every way a person may write what they know, and nothing of others."""
 
 from __future__ import annotations
 
