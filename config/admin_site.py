@@ -30,7 +30,48 @@ from tenants.models import PLATFORM_TENANT_ID, Actor, Tenant
 RECORDS = {
     "Leads": (
         "users",
-        ["Lead", "ContactPoint", "LeadLabel", "Label", "LeadTimer", "LeadEvent", "CallItem"],
+        [
+            "Lead",
+            "ContactPoint",
+            "Contact",
+            "Verification",
+            "LeadLabel",
+            "Label",
+            "LeadTimer",
+            "LeadEvent",
+            "LeadCard",
+            "LeadActivity",
+            "CallItem",
+        ],
+    ),
+    "Around leads": (
+        "building",
+        ["Business", "Property", "PropertyDistressScore", "Ownership"],
+    ),
+    "Quality": (
+        "gauge",
+        ["LeadScore", "QualityScore", "ScoreRule", "MergeReview", "Merge"],
+    ),
+    "Imports": (
+        "file-up",
+        ["Import", "ImportRow", "ImportPreset", "ImportPart", "SavedView"],
+    ),
+    "Vendors": (
+        "coins",
+        [
+            "PullQuery",
+            "PullSweep",
+            "PullPage",
+            "VendorSeen",
+            "WaterfallStage",
+            "Enrichment",
+            "VendorCall",
+            "VendorAnswer",
+            "VendorInput",
+            "SpendCounter",
+            "ProviderCircuit",
+            "VerificationCode",
+        ],
     ),
     "Consent": (
         "shield-check",
@@ -74,7 +115,10 @@ RECORDS = {
             "SpoolHost",
         ],
     ),
-    "Trouble": ("circle-alert", ["Incident", "DeadLetter", "QuarantineRule", "PipelineRun"]),
+    "Trouble": (
+        "circle-alert",
+        ["Incident", "DeadLetter", "QuarantineRule", "PipelineRun", "Artifact", "ArtifactParent"],
+    ),
     "Other systems": ("plug", ["ExternalId", "SyncState", "ReconcileRun", "BroadcastStat"]),
     "Setup": (
         "settings",
@@ -89,7 +133,10 @@ RECORDS = {
             "LeadTransition",
         ],
     ),
-    "People": ("user-round", ["Actor", "StageMembership", "AuditEntry", "Tenant", "User"]),
+    "People": (
+        "user-round",
+        ["Actor", "StageMembership", "ApiKey", "AuditEntry", "Tenant", "User"],
+    ),
 }
 #: Pages that need no tenant; every other one is a 404 until one is entered.
 WITHOUT_TENANT = {"login", "logout", "index", "choose", "leave", "jsi18n", "search"}

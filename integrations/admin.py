@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget
 
-from integrations import admin_mappings, admin_records  # noqa: F401  (register their pages)
+from integrations import admin_mappings, admin_records, admin_vendors  # noqa: F401  (register their pages)
 from integrations.actions import create_endpoint
 from integrations.actions_keys import (
     drop_previous_secret,

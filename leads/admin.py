@@ -14,6 +14,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from unfold.widgets import UnfoldAdminSelectWidget
 
+from leads import admin_lists, admin_people  # noqa: F401  (register their tables)
 from leads.actions import MoveRefused, create_lead, move_lead
 from leads.captures import normalize_email
 from leads.forms import ContactPointForm, LeadForm
@@ -310,9 +311,10 @@ class WorkerAdmin(TenantAdmin):
 class LabelAdmin(TenantAdmin):
     hint = "Words that can be put on leads."
     add_role = change_role = delete_role = "configure"
-    list_display = ["name", "key", "color", "created_at"]
+    list_display = ["name", "kind", "key", "color", "created_at"]
+    list_filter = ["kind"]
     search_fields = ["name", "key"]
-    fields = ["key", "name", "color"]
+    fields = ["kind", "key", "name", "color"]
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "color":

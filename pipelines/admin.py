@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from pipelines.models import DeadLetter, Incident, PipelineRun
+from pipelines.models import Artifact, ArtifactParent, DeadLetter, Incident, PipelineRun
 from tenants.admin import AgeFilter, LogAdmin, chip_column
 
 
@@ -49,3 +49,23 @@ class IncidentAdmin(LogAdmin):
     list_filter = ["severity", AgeFilter]
     list_defer = ["advice"]
     search_fields = ["kind"]
+
+
+@admin.register(Artifact)
+class ArtifactAdmin(LogAdmin):
+    hint = "Immutable outputs: vendors' answers, files, reports."
+    list_display = ["artifact_type", "mime_type", "size", "storage", "run", "created_at"]
+    list_filter = [AgeFilter]
+    list_select_related = ["run"]
+    list_defer = ["content"]
+    search_fields = ["checksum"]
+    replaced = {"content": None}
+
+
+@admin.register(ArtifactParent)
+class ArtifactParentAdmin(LogAdmin):
+    label = "Lineage"
+    hint = "Which artifact was made from which."
+    list_display = ["artifact", "parent", "created_at"]
+    list_select_related = ["artifact", "parent"]
+    list_defer = ["artifact__content", "parent__content"]

@@ -18,17 +18,58 @@ from integrations.actions import sample_rejection
 from integrations.endpoints import find_endpoint
 from integrations.models import (
     BroadcastStat,
+    Enrichment,
     ExternalId,
     FieldMapping,
+    ProviderCircuit,
+    PullPage,
+    PullQuery,
+    PullSweep,
     QuarantineRule,
     ReconcileRun,
+    SpendCounter,
     SpoolHost,
     SyncState,
+    VendorAnswer,
+    VendorCall,
+    VendorInput,
+    VendorSeen,
+    VerificationCode,
+    WaterfallStage,
     WorkEvent,
 )
 from integrations.providers import Delivery
-from leads.actions import Choice, add_contact_point, arm_timer, put_label, record_choice
-from leads.models import ConsentEvent, Redaction
+from leads.actions import (
+    Choice,
+    add_contact_point,
+    arm_timer,
+    create_lead,
+    put_label,
+    record_choice,
+)
+from leads.models import (
+    Business,
+    ConsentEvent,
+    Contact,
+    ContactPoint,
+    Import,
+    ImportPart,
+    ImportPreset,
+    ImportRow,
+    LeadActivity,
+    LeadCard,
+    LeadScore,
+    Merge,
+    MergeReview,
+    Ownership,
+    Property,
+    PropertyDistressScore,
+    QualityScore,
+    Redaction,
+    SavedView,
+    ScoreRule,
+    Verification,
+)
 from messaging.actions.consent import opt_out
 from messaging.actions.sending import send_reply
 from messaging.models import (
@@ -46,9 +87,9 @@ from messaging.models import (
     StageMembership,
     SuppressionList,
 )
-from pipelines.models import DeadLetter, Incident, PipelineRun
+from pipelines.models import Artifact, ArtifactParent, DeadLetter, Incident, PipelineRun
 from tenants.actions import note
-from tenants.models import Actor, User
+from tenants.models import Actor, ApiKey, User
 from tenants.ulids import to_uuid
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -114,6 +155,8 @@ class Filled:
 def fill(office, word):
     """Put rows with *word* in them into every table of the office; return one of each."""
     theirs = "+13105550177" if word.startswith("F") else "+13105550188"
+    with office.inside():
+        twin = create_lead(full_name="Twin")  # before the others: the newest lead is the main one
     office.receive(f"call me at {word.lower()}@example.com", theirs=theirs)
     message = office.receive("what is this about?", theirs=theirs)
     delivery = Delivery(body=word.encode(), headers={"X-Word": word})
@@ -152,6 +195,8 @@ def fill(office, word):
         fill_other_systems(office, lead, word)
         note("test.done", actor_id=office.agent.pk, reason=word)
         _fill_registry(office, word)
+        fill_lead_records(office, lead, twin, word)
+        fill_vendor_records(office, lead, word)
         found = {model: _row(model, office) for model in tables()}
     missing = [model.__name__ for model, row in found.items() if row is None]
     assert not missing, missing
@@ -179,6 +224,75 @@ def fill_other_systems(office, lead, word):
             "SELECT flight_begin(%s, gen_random_uuid(), ARRAY[1::bigint])",
             [to_uuid(office.tenant.pk)],
         )
+
+
+def fill_lead_records(office, lead, twin, word):
+    """Put rows into the tables around leads: people, properties, files, scores, merges."""
+    run = PipelineRun.objects.create(pipeline_name=word)
+    artifact, parent = (
+        Artifact.objects.create(
+            run=run, artifact_type=word, content=word.encode(), size=len(word), checksum="0" * 64
+        )
+        for _ in range(2)
+    )
+    ArtifactParent.objects.create(artifact=artifact, parent=parent)
+    contact = Contact.objects.create(lead=lead, full_name=f"{word} Jones")
+    business = Business.objects.create(lead=lead, name=word)
+    home = Property.objects.create(lead=lead, source=word, external_id=word)
+    PropertyDistressScore.objects.create(property=home, provider=word, external_id=word, score=10)
+    Ownership.objects.create(contact=contact, business=business)
+    card = LeadCard.objects.create(contact=contact, lead=lead)
+    LeadActivity.objects.create(lead=lead, card=card, kind="note", subject=word)
+    point = ContactPoint.objects.filter(lead=lead).order_by("id").first()
+    Verification.objects.create(point=point, provider="test", code=word, verdict="unknown")
+    version = ScoreRule.objects.count() + 1
+    ScoreRule.objects.create(version=version, reason=word)
+    scored = {"score": 10, "band": "low", "parcel": 10, "rule_version": version}
+    LeadScore.objects.update_or_create(lead=lead, defaults=scored)
+    QualityScore.objects.create(lead=lead, **scored)
+    Merge.objects.create(survivor=lead, merged=twin, reason=word)
+    MergeReview.objects.create(left=twin, right=lead, score=50, source="finder", reason=word)
+    one = Import.objects.create(name=word, total=1)
+    ImportPart.objects.create(imported=one, number=1, content=b"x")
+    ImportRow.objects.create(imported=one, row_no=1, outcome="error", problem=word, raw=[word])
+    ImportPreset.objects.create(name=word, fingerprint=word, mapping=[])
+    SavedView.objects.create(name=word)
+    ApiKey.objects.create(name=word, hint="fl_x", key_hash="a" * 64, actor=office.agent)
+
+
+def fill_vendor_records(office, lead, word):
+    """Put rows into the tables of pulls, the waterfall and its money."""
+    of = {"integration": office.integration}
+    query = PullQuery.objects.create(
+        name=word, params={}, query_sig="0" * 64, price_cents=1, run_cap_cents=100, **of
+    )
+    sweep = PullSweep.objects.create(
+        query=query, source=word, query_sig="0" * 64, params={}, cap_cents=100
+    )
+    PullPage.objects.create(sweep=sweep, page_no=1, skip=0, epoch=1, ids=[], results_found=0)
+    VendorSeen.objects.create(sweep=sweep, source=word, query_sig="0" * 64, vendor_id=word)
+    stage = WaterfallStage.objects.create(name=word, service=word, position=90, price_cents=1, **of)
+    run = PipelineRun.objects.create(pipeline_name=word)
+    Enrichment.objects.create(lead=lead, run=run)
+    call = VendorCall.objects.create(
+        provider=word,
+        service=word,
+        stage=stage,
+        lead=lead,
+        fingerprint="0" * 64,
+        reserved_cents=1,
+        day=timezone.localdate(),
+        **of,
+    )
+    VendorAnswer.objects.create(call=call, result="miss", request_id=word)
+    VendorInput.objects.create(
+        provider=word, service=word, fingerprint="0" * 64, call=call, fresh_until=timezone.now()
+    )
+    SpendCounter.objects.create(scope=word, period="day", starts=timezone.localdate())
+    ProviderCircuit.objects.create(**of)
+    VerificationCode.objects.get_or_create(
+        provider="test", channel="email", code="ok", defaults={"is_verified": True}
+    )
 
 
 def _fill_registry(office, word):

@@ -6,7 +6,13 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
-from integrations.models import FieldMapping, Integration, WebhookEndpoint, WebhookEvent
+from integrations.models import (
+    FieldMapping,
+    Integration,
+    VerificationCode,
+    WebhookEndpoint,
+    WebhookEvent,
+)
 from integrations.models.webhook import WebhookReceipt, WebhookWork
 from leads.models import Label, Lead, LeadLabel, LeadTransition, Stage
 from messaging.models import Message, PhoneNumber, StageMembership
@@ -37,9 +43,23 @@ def test_everybody_in_the_tenant_looks_and_only_some_roles_change(filled, role):
     for model, row in filled.rows.items():
         html = client.get(url(model, "change", row.pk)).content.decode()
         may = model in EDITORS.get(role, ()) or model.__name__ in {
-            "operator": {"Brand", "ContactPoint", "ContactRule", "FieldMapping", "Worker"},
+            "operator": {
+                "Brand",
+                "Business",
+                "Contact",
+                "ContactPoint",
+                "ContactRule",
+                "FieldMapping",
+                "Ownership",
+                "Property",
+                "Worker",
+            },
             "tenant_admin": {
                 "Brand",
+                "Business",
+                "Contact",
+                "Ownership",
+                "Property",
                 "ContactPoint",
                 "ContactRule",
                 "FieldMapping",
@@ -68,7 +88,7 @@ def test_global_permissions_and_is_staff_decide_nothing(filled, other_office):
     outsider = enter(staff(other_office).user, filled.office.tenant)
 
     for model in tables():
-        if model is not LeadTransition:
+        if model not in (LeadTransition, VerificationCode):
             address = url(model, "change", filled.rows[model].pk)
             assert outsider.get(address).status_code == 404, model
 

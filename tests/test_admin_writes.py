@@ -193,7 +193,9 @@ def test_the_same_key_in_another_tenant_is_free(office, other_office):
     with other_office.inside():
         Label.objects.create(key="vip", name="VIP")
 
-    answer = save(boss(office), office, url(Label, "add"), key="vip", name="VIP", color="blue")
+    answer = save(
+        boss(office), office, url(Label, "add"), kind="label", key="vip", name="VIP", color="blue"
+    )
 
     assert answer.status_code == 302
 

@@ -25,7 +25,7 @@ from tenants.admin.filters import AgeFilter
 from tenants.admin.forms import TenantForm
 from tenants.admin.search import by_words
 from tenants.context import tenant_context
-from tenants.models import PLATFORM_TENANT_ID, Actor, AuditEntry, Tenant, User
+from tenants.models import PLATFORM_TENANT_ID, Actor, ApiKey, AuditEntry, Tenant, User
 
 
 @admin.register(Tenant)
@@ -144,6 +144,19 @@ class AuditEntryAdmin(LogAdmin):
     list_select_related = ["actor"]
     list_defer = ["before", "after"]
     search_fields = ["action", "object_id"]
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(LogAdmin):
+    """Keys are made and rotated on their own page, which shows each of them once."""
+
+    label = "API keys"
+    hint = "Programs that use the API; only hashes of their keys are kept."
+    list_display = ["name", "hint", "actor", "last_used_at", "expires_at", "revoked_at"]
+    list_select_related = ["actor"]
+    list_defer = ["key_hash", "previous_hash"]
+    search_fields = ["name"]
+    replaced = {"key_hash": None, "previous_hash": None}
 
 
 @admin.register(User)

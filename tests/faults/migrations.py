@@ -28,6 +28,11 @@ HOT = {
     "phone_numbers",
     "notifications",
     "live_events",
+    "external_ids",
+    "lead_scores",
+    "quality_scores",
+    "vendor_seen",
+    "vendor_calls",
 }
 
 _NAME = r'"?(?:public"?\.)?"?(?P<table>\w+)"?'
