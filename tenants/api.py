@@ -15,7 +15,8 @@ from typing import Any
 import structlog
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.db import DataError, Error, InterfaceError, OperationalError, connection, transaction
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
 from rest_framework import exceptions
 from rest_framework.parsers import JSONParser
 from rest_framework.renderers import JSONRenderer
@@ -128,7 +129,7 @@ class ApiView(APIView):
     #: Whether the whole body is hashed: not for files.
     is_idempotent = True
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:  # type: ignore[override]
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             caller = admit(_bearer(request))
             return self._inside(caller, request, *args, **kwargs)
@@ -138,7 +139,9 @@ class ApiView(APIView):
         except TooManyCalls as error:
             return problem(429, str(error), headers={"Retry-After": str(error.retry_after)})
         except DataError:
-            return problem(400, "A character or number in it cannot be stored. Nothing was changed.")
+            return problem(
+                400, "A character or number in it cannot be stored. Nothing was changed."
+            )
         except SuspiciousOperation as error:
             return problem(400, str(error))
         except (OperationalError, InterfaceError) as error:
@@ -152,7 +155,7 @@ class ApiView(APIView):
 
     def _inside(
         self, caller: Caller, request: HttpRequest, *args: Any, **kwargs: Any
-    ) -> HttpResponse:
+    ) -> HttpResponseBase:
         with tenant_context(caller.tenant_id):
             request.caller = caller  # type: ignore[attr-defined]
             response = super().dispatch(request, *args, **kwargs)
@@ -170,8 +173,6 @@ class ApiView(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        if request.method not in ("GET", "HEAD", "OPTIONS", *self._method_names()):
-            raise exceptions.MethodNotAllowed(request.method or "")
         scope = self.reads if request.method in ("GET", "HEAD", "OPTIONS") else self.writes
         caller: Caller = request._request.caller  # type: ignore[attr-defined]
         request.caller = caller  # type: ignore[attr-defined]
@@ -179,9 +180,6 @@ class ApiView(APIView):
             raise Problem(403, f"This key may not do that: it needs the scope {scope}.")
         if request.method == "POST" and self.is_idempotent:
             self._once(request, caller)
-
-    def _method_names(self) -> list[str]:
-        return [name.upper() for name in self.http_method_names if hasattr(self, name)]
 
     def _once(self, request: Request, caller: Caller) -> None:
         """Answer a call that was made before as it was answered then.
@@ -260,7 +258,7 @@ ON CONFLICT (tenant_id, api_key_id, idempotency_key) DO NOTHING
 
 def _begin(answer_id: str, caller: Caller, text: str, digest: str) -> bool:
     """Take the key for this call; another that has it is waited for. Old answers make room."""
-    values = {
+    values: dict[str, Any] = {
         "owner": to_uuid(caller.tenant_id),
         "id": to_uuid(answer_id),
         "key": to_uuid(caller.key_id),
@@ -273,7 +271,7 @@ def _begin(answer_id: str, caller: Caller, text: str, digest: str) -> bool:
         return cursor.rowcount == 1
 
 
-def _keep(answer_id: str, response: HttpResponse) -> None:
+def _keep(answer_id: str, response: Any) -> None:
     body = json.loads(response.content) if response.content else None
     ApiAnswer.objects.filter(pk=answer_id).update(status=response.status_code, body=body)
 
@@ -293,10 +291,7 @@ def _problem_of(error: Exception) -> _Found | None:
     if isinstance(error, PermissionDenied):
         return 403, str(error) or "This key may not do that.", [], {}, {}
     if isinstance(error, exceptions.APIException):
-        headers = {}
-        if isinstance(error, exceptions.MethodNotAllowed):
-            return 405, str(error.detail), [], headers, {}
-        return error.status_code, str(error.detail), [], headers, {}
+        return error.status_code, str(error.detail), [], {}, {}
     return None
 
 

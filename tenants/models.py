@@ -285,7 +285,7 @@ class ApiKey(TenantModel):
 
 
 class ApiAnswer(ChildModel):
-    """What a call with an ``Idempotency-Key`` was answered, so that its repeat is answered the same.
+    """What a call with an ``Idempotency-Key`` was answered: its repeat is answered the same.
 
     Only answers that changed something are kept, for a day: a refused call may be corrected.
     """
