@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,9 +12,11 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.utils.text import slugify
 
-from leads.actions import record_event
-from leads.models import Label, Lead, LeadLabel, SavedView
+from leads.actions import add_contact_point, record_event
+from leads.captures import normalize_email
+from leads.models import ContactPoint, Label, Lead, LeadLabel, SavedView
 from tenants.actions import note
+from tenants.admin.search import phone_prefix
 from tenants.context import database_now
 from tenants.models import Actor
 
@@ -49,15 +52,21 @@ KEYS = {
     "ux_leads_apn": "parcel number",
     "ux_leads_vendor": "id of its source",
 }
+OLDEST = 130
+#: Of a house.
+MOST_DOLLARS = 1_000_000_000_000
 #: Leads of one action on many.
 MOST_AT_ONCE = 10_000
 #: Leads written by one statement.
 CHUNK = 1000
-COLORS = ("slate", "blue", "teal", "violet", "orange", "cyan", "green", "amber", "red")
 
 
 class EditRefused(Exception):
-    """The lead cannot be changed so; nothing was written."""
+    """It cannot be changed so; nothing was written. ``field`` is what to correct, "" for all."""
+
+    def __init__(self, words: str, field: str = "") -> None:
+        super().__init__(words)
+        self.field = field
 
 
 class StaleEdit(EditRefused):
@@ -96,11 +105,12 @@ def update_lead(
     Raises:
         StaleEdit: the lead has changed since *seen*.
         LeadTaken: another lead has this address and owner, parcel number or address key.
-        EditRefused: the lead was merged into another, or a field is none of these.
+        EditRefused: the lead was merged into another, or a field cannot be, or not be that.
         Lead.DoesNotExist: no such lead in this tenant.
     """
     if unknown := sorted(set(fields) - set(EDITABLE)):
-        raise EditRefused(f"These cannot be edited: {', '.join(unknown)}.")
+        raise EditRefused(f"These cannot be edited: {', '.join(unknown)}.", unknown[0])
+    check_fields(fields)
     lead = Lead.objects.select_for_update(no_key=True).get(pk=lead_id)
     if lead.superseded_at is not None:
         raise EditRefused("This lead was merged into another one: edit that one.")
@@ -122,6 +132,26 @@ def update_lead(
     note("lead.edited", actor_id=actor_id, subject=lead, before=before, after=dict(changed))
     lead.refresh_from_db()
     return lead
+
+
+def check_fields(fields: Mapping[str, Any]) -> None:
+    """Refuse values that no lead can have, in words.
+
+    Raises:
+        EditRefused: with the first such field.
+    """
+    fips, region = fields.get("county_fips") or "", fields.get("region") or ""
+    if fips and not re.fullmatch(r"[0-9]{5}", fips):
+        raise EditRefused("The county is five digits, such as 51059.", "county_fips")
+    if region and not re.fullmatch(r"[A-Za-z]{2}", region):
+        raise EditRefused("The state is two letters, such as TX.", "region")
+    if not 0 <= (fields.get("age") or 0) <= OLDEST:
+        raise EditRefused(f"The age is 0 to {OLDEST}.", "age")
+    for name in ("property_value", "estimated_equity"):
+        if abs(fields.get(name) or 0) > MOST_DOLLARS:
+            raise EditRefused("That is more than any house is worth.", name)
+    if (fields.get("property_value") or 0) < 0:
+        raise EditRefused("A value is not below zero; equity may be.", "property_value")
 
 
 def _save(lead: Lead, names: list[str]) -> None:
@@ -309,3 +339,68 @@ def delete_view(view: SavedView, *, actor: Actor) -> None:
     before = {"name": view.name, "query": view.query}
     note("savedview.deleted", actor_id=actor.pk, subject=view, before=before)
     view.delete()
+
+
+# --- contact points ---------------------------------------------------------------------------
+
+
+@transaction.atomic
+def add_point(
+    lead_id: str,
+    *,
+    kind: str,
+    value: str,
+    line_type: str = "unknown",
+    source: str = "person",
+    contact_id: str | None = None,
+    actor_id: str | None,
+) -> tuple[ContactPoint, bool]:
+    """Add a phone number or e-mail address, in any format, to a lead.
+
+    Returns:
+        The contact point, and whether it is new.
+
+    Raises:
+        EditRefused: no phone or e-mail, one that cannot be read, an unknown line type, or a lead
+            that was merged into another.
+        Lead.DoesNotExist: no such lead in this tenant.
+    """
+    folded = _read_point(kind, value)
+    if line_type not in ContactPoint.LINE_TYPES:
+        raise EditRefused("The line is mobile, landline, voip or unknown.", "line_type")
+    lead = Lead.objects.select_for_update(no_key=True).get(pk=lead_id)
+    if lead.superseded_at is not None:
+        raise EditRefused("This lead was merged into another one: edit that one.")
+    is_new = add_contact_point(
+        lead_id,
+        kind=kind,
+        value=folded,
+        raw=value.strip()[:320],
+        source=source[:40],
+        line_type=line_type if kind == "phone" else "unknown",
+    )
+    point = ContactPoint.objects.get(lead=lead, kind=kind, normalized=folded)
+    if is_new:
+        if contact_id is not None:
+            point.contact_id = contact_id
+            point.save(update_fields=["contact"])
+        payload = {"fields": [kind], "source": source}
+        record_event(lead_id, kind="edited", payload=payload, actor_id=actor_id)
+        after = {"kind": kind, "value": folded}
+        note("contactpoint.added", actor_id=actor_id, subject=point, after=after)
+    return point, is_new
+
+
+def _read_point(kind: str, value: str) -> str:
+    if kind == "phone":
+        number, whole = phone_prefix(value)
+        if not whole or len(number) > 16:
+            words = "Write the number as 202 555 0142 or +12025550142."
+            raise EditRefused(words, "value")
+        return number
+    if kind == "email":
+        folded = normalize_email(value)
+        if not folded:
+            raise EditRefused("This is no e-mail address.", "value")
+        return folded
+    raise EditRefused("Choose phone or email.", "kind")

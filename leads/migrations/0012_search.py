@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
     atomic = False
 
     dependencies = [
-        ("leads", "0007_part3_valid"),
+        ("leads", "0009_scores"),
         ("pipelines", "0003_part3"),
         ("tenants", "0005_part3"),
     ]

@@ -18,7 +18,7 @@ from leads.search import SHORTEST
 from leads.selections import filter_query
 from messaging.views.access import door, found
 from messaging.views.actions import move
-from messaging.views.home import GO_KINDS
+from messaging.views.go import GO_KINDS
 from messaging.views.shell import counted
 from tenants.http import TenantRequest
 from tenants.models import Actor
@@ -118,7 +118,9 @@ def _groups(filters: LeadFilters, stages: dict[str, str]) -> Iterator[dict[str, 
     for name, field in fields.items():
         field.widget.attrs.setdefault("class", "input")
         field.widget.attrs["id"] = f"filter-{name}"
-        if isinstance(field, forms.ChoiceField) and not isinstance(field, forms.MultipleChoiceField):
+        if isinstance(field, forms.ChoiceField) and not isinstance(
+            field, forms.MultipleChoiceField
+        ):
             field.widget.choices = [("", "Any"), *filters.filters[name].extra["choices"]]
     for title, names in GROUPS:
         yield {
