@@ -8,14 +8,14 @@ from typing import Any, cast
 
 from django.contrib.auth.decorators import login_required
 from django.db import connection
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from leads.models import Lead, Stage
-from messaging.models import Conversation, Message, StageMembership
-from messaging.views.access import door, found
+from leads.models import Stage
+from messaging.models import StageMembership
+from messaging.views.access import door
 from messaging.views.shell import CAP, counted
 from tenants.context import tenant_context
 from tenants.http import TenantRequest

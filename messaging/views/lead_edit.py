@@ -9,7 +9,7 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
 from leads.actions_leads import (
@@ -123,7 +123,7 @@ def _url_or_none(name: str, request: TenantRequest, *ids: str | None) -> str:
         return ""
     try:
         return reverse(name, args=[request.tenant.slug, *ids])
-    except Exception:  # noqa: BLE001
+    except NoReverseMatch:
         return ""
 
 
