@@ -12,11 +12,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.utils.text import slugify
 
-from leads.actions import add_contact_point, record_event
-from leads.captures import normalize_email
-from leads.models import ContactPoint, Label, Lead, LeadLabel, SavedView
+from leads.actions import record_event
+from leads.models import Label, Lead, LeadLabel
 from tenants.actions import note
-from tenants.admin.search import phone_prefix
 from tenants.context import database_now
 from tenants.models import Actor
 
@@ -282,125 +280,3 @@ def _bounded(lead_ids: Iterable[str]) -> list[str]:
 
 def _chunks(ids: list[str]) -> Iterable[list[str]]:
     return (ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK))
-
-
-# --- saved lists ------------------------------------------------------------------------------
-
-
-@transaction.atomic
-def save_view(
-    *, name: str, query: Mapping[str, list[str]], shared: bool, actor: Actor
-) -> SavedView:
-    """Keep a filter of the list under a name, for oneself or everybody; the same name replaces it.
-
-    Raises:
-        EditRefused: no name.
-    """
-    name = " ".join(name.split())[:60]
-    if not name:
-        raise EditRefused("Give the list a name.")
-    kept = {key: list(values) for key, values in query.items() if any(values)}
-    owner = None if shared else actor
-    view = SavedView.objects.select_for_update().filter(name=name, actor=owner).first()
-    before = view.query if view else None
-    if view is None:
-        view = SavedView.objects.create(name=name, actor=owner, query=kept)
-    else:
-        view.query = kept
-        view.save(update_fields=["query"])
-    after = {"name": name, "shared": shared, "query": kept}
-    note("savedview.saved", actor_id=actor.pk, subject=view, before=before, after=after)
-    return view
-
-
-@transaction.atomic
-def rename_view(view: SavedView, *, name: str, actor: Actor) -> SavedView:
-    """Give a saved list another name.
-
-    Raises:
-        EditRefused: no name, or one that another list of the same owner has.
-    """
-    name = " ".join(name.split())[:60]
-    if not name:
-        raise EditRefused("Give the list a name.")
-    same = SavedView.objects.filter(name=name, actor_id=view.actor_id).exclude(pk=view.pk)
-    if same.exists():
-        raise EditRefused("There is a list of this name.")
-    before = {"name": view.name}
-    view.name = name
-    view.save(update_fields=["name"])
-    note("savedview.renamed", actor_id=actor.pk, subject=view, before=before, after={"name": name})
-    return view
-
-
-@transaction.atomic
-def delete_view(view: SavedView, *, actor: Actor) -> None:
-    """Forget a saved list; the leads in it stay."""
-    before = {"name": view.name, "query": view.query}
-    note("savedview.deleted", actor_id=actor.pk, subject=view, before=before)
-    view.delete()
-
-
-# --- contact points ---------------------------------------------------------------------------
-
-
-@transaction.atomic
-def add_point(
-    lead_id: str,
-    *,
-    kind: str,
-    value: str,
-    line_type: str = "unknown",
-    source: str = "person",
-    contact_id: str | None = None,
-    actor_id: str | None,
-) -> tuple[ContactPoint, bool]:
-    """Add a phone number or e-mail address, in any format, to a lead.
-
-    Returns:
-        The contact point, and whether it is new.
-
-    Raises:
-        EditRefused: no phone or e-mail, one that cannot be read, an unknown line type, or a lead
-            that was merged into another.
-        Lead.DoesNotExist: no such lead in this tenant.
-    """
-    folded = _read_point(kind, value)
-    if line_type not in ContactPoint.LINE_TYPES:
-        raise EditRefused("The line is mobile, landline, voip or unknown.", "line_type")
-    lead = Lead.objects.select_for_update(no_key=True).get(pk=lead_id)
-    if lead.superseded_at is not None:
-        raise EditRefused("This lead was merged into another one: edit that one.")
-    is_new = add_contact_point(
-        lead_id,
-        kind=kind,
-        value=folded,
-        raw=value.strip()[:320],
-        source=source[:40],
-        line_type=line_type if kind == "phone" else "unknown",
-    )
-    point = ContactPoint.objects.get(lead=lead, kind=kind, normalized=folded)
-    if is_new:
-        if contact_id is not None:
-            point.contact_id = contact_id
-            point.save(update_fields=["contact"])
-        payload = {"fields": [kind], "source": source}
-        record_event(lead_id, kind="edited", payload=payload, actor_id=actor_id)
-        after = {"kind": kind, "value": folded}
-        note("contactpoint.added", actor_id=actor_id, subject=point, after=after)
-    return point, is_new
-
-
-def _read_point(kind: str, value: str) -> str:
-    if kind == "phone":
-        number, whole = phone_prefix(value)
-        if not whole or len(number) > 16:
-            words = "Write the number as 202 555 0142 or +12025550142."
-            raise EditRefused(words, "value")
-        return number
-    if kind == "email":
-        folded = normalize_email(value)
-        if not folded:
-            raise EditRefused("This is no e-mail address.", "value")
-        return folded
-    raise EditRefused("Choose phone or email.", "kind")

@@ -13,6 +13,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ("leads", "0009_scores"),
+        ("leads", "0011_imports"),
         ("pipelines", "0003_part3"),
         ("tenants", "0005_part3"),
     ]

@@ -10,7 +10,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
-from leads.models import Consent, Lead, MergeReview, Stage
+from leads.models import Consent, Lead, LeadLabel, MergeReview, Stage
 from messaging.models import Conversation, PhoneNumber
 from messaging.views import lead_tabs
 from messaging.views.access import door, found
@@ -135,6 +135,7 @@ def lead_page(request: TenantRequest, one: Lead, **more: Any) -> dict[str, Any]:
             "state": reverse("messaging:lead-state", args=[slug, one.pk]),
             "text": reverse("messaging:lead-text", args=[slug, one.pk]),
         },
+        "label_rows": LeadLabel.objects.filter(lead=one).select_related("label").order_by("id"),
         "send_key": new_send_key(),
         "max_segments": most_segments(tenant),
         **panels,

@@ -17,13 +17,13 @@ from leads.actions_leads import (
     EditRefused,
     LeadTaken,
     StaleEdit,
-    add_point,
     label_leads,
     unlabel_lead,
     update_lead,
     version_of,
 )
-from leads.models import ContactPoint, Label, Lead, LeadLabel
+from leads.actions_people import add_point
+from leads.models import Label, Lead
 from messaging.views.access import door, found
 from messaging.views.lead_lists import hook
 from tenants.http import TenantRequest
@@ -183,11 +183,3 @@ def enrich(request: TenantRequest, slug: str, lead_id: str) -> HttpResponse:
         start([one.pk], actor_id=request.actor.pk)
         messages.info(request, "Enrichment begins.")
     return redirect(f"{reverse('messaging:lead', args=[slug, one.pk])}?tab=enrichment")
-
-
-def labels_of(one: Lead) -> list[LeadLabel]:
-    """Return the labels on a lead, each with its word."""
-    return list(LeadLabel.objects.filter(lead=one).select_related("label").order_by("id"))
-
-
-LINE_TYPES = ContactPoint.LINE_TYPES

@@ -12,15 +12,8 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from leads.actions_leads import (
-    MOST_AT_ONCE,
-    EditRefused,
-    assign_leads,
-    delete_view,
-    label_leads,
-    rename_view,
-    save_view,
-)
+from leads.actions_leads import MOST_AT_ONCE, EditRefused, assign_leads, label_leads
+from leads.actions_views import delete_view, rename_view, save_view
 from leads.models import Label, SavedView
 from leads.selections import (
     MOST,
