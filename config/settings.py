@@ -261,8 +261,10 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "PointKind": "leads.models.contact.CONTACT_POINT_KINDS",
         "LabelKind": "leads.models.label.LABEL_KINDS",
+        "LeadStates": "leads.states.LeadState",
+        "ImportStates": "leads.models.imports.IMPORT_STATES",
     },
-    "DISABLE_ERRORS_AND_WARNINGS": False,
+    "PREPROCESSING_HOOKS": ["leads.api.schema.only_api"],
 }
 
 LANGUAGE_CODE = "en-us"

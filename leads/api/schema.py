@@ -77,6 +77,11 @@ _KEY = ResolvedComponent(
 )
 
 
+def only_api(endpoints: list[Any], **_: Any) -> list[Any]:
+    """Leave webhooks out: their payloads are their senders'."""
+    return [one for one in endpoints if one[0].startswith("/api/")]
+
+
 @require_GET
 def docs(request: HttpRequest) -> HttpResponse:
     """Page: the API in words, made from its schema; nothing of it comes from elsewhere."""

@@ -163,7 +163,7 @@ class OneLead(ApiView):
             raise Problem(
                 400,
                 "Some fields cannot be changed.",
-                errors={name: "This is no field that can be changed." for name in unknown},
+                errors=dict.fromkeys(unknown, "This is no field that can be changed."),
             )
         seen = request.headers.get("If-Match", "").strip().strip('"') or None
         try:

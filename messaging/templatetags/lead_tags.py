@@ -20,9 +20,8 @@ COLORS = {"slate", "blue", "teal", "violet", "orange", "cyan", "green", "amber",
 @register.simple_tag
 def band_chip(band: str) -> SafeString:
     """Draw the chip of a quality band."""
-    return format_html(
-        '<span class="chip chip--{}">{}</span>', BAND_COLORS.get(band, "slate"), BANDS.get(band, band)
-    )
+    color = BAND_COLORS.get(band, "slate")
+    return format_html('<span class="chip chip--{}">{}</span>', color, BANDS.get(band, band))
 
 
 @register.simple_tag

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib import messages
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
@@ -89,7 +90,6 @@ def _frame(request: TenantRequest, one: Lead, tab: str) -> dict[str, Any]:
         "may_reply": allows(request.actor, "reply"),
         "may_import": allows(request.actor, "import"),
         "duplicates": open_duplicates(one),
-        "merged_from": request.GET.get("from", "")[:40],
     }
 
 
