@@ -53,7 +53,7 @@ def add_point(
     point = ContactPoint.objects.get(lead=lead, kind=kind, normalized=folded)
     if is_new:
         if contact_id is not None:
-            point.contact_id = contact_id
+            point.contact = Contact.objects.get(pk=contact_id, lead=lead)
             point.save(update_fields=["contact"])
         payload = {"fields": [kind], "source": source}
         record_event(lead_id, kind="edited", payload=payload, actor_id=actor_id)

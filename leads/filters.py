@@ -18,7 +18,6 @@ from leads.models import (
     Label,
     Lead,
     LeadLabel,
-    LeadScore,
     MergeReview,
 )
 from leads.models.score import BANDS
@@ -132,14 +131,14 @@ class LeadFilters(TenantFilterSet):
         first = next(n for n in ("band", "score_min", "score_max") if _is_given(given.get(n)))
         if name != first:
             return rows
-        scores = LeadScore.objects.filter(tenant=OuterRef("tenant"), lead=OuterRef("pk"))
+        asked: dict[str, Any] = {}
         if given.get("band"):
-            scores = scores.filter(band__in=given["band"])
+            asked["scores__band__in"] = given["band"]
         if given.get("score_min") is not None:
-            scores = scores.filter(score__gte=given["score_min"])
+            asked["scores__score__gte"] = given["score_min"]
         if given.get("score_max") is not None:
-            scores = scores.filter(score__lte=given["score_max"])
-        return rows.filter(Exists(scores))
+            asked["scores__score__lte"] = given["score_max"]
+        return rows.filter(**asked)  # one row of scores a lead, so that a join repeats none
 
     def by_label(self, rows: QuerySet[Lead], name: str, value: str) -> QuerySet[Lead]:
         labels = list(Label.objects.filter(key=value.lower()).values_list("pk", flat=True)[:3])

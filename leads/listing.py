@@ -71,10 +71,10 @@ def page_of(
 ) -> Page:
     """Return one page of *rows* by key, newest or best first.
 
-    Sorting by score is for leads of one band or few: they are found by its index, then sorted.
+    Sorting by score is for leads of one band: an index has them in that order.
 
     Args:
-        rows: filtered leads.
+        rows: filtered leads; of one band where they are sorted by score.
         sort: ``newest`` or ``score``.
         after: key of the last row of the page before.
         before: key of the first row of the page behind.
@@ -85,7 +85,7 @@ def page_of(
     """
     by_score = sort == "score"
     if by_score:
-        rows = rows.filter(scores__isnull=False).annotate(points=F("scores__score"))
+        rows = rows.annotate(points=F("scores__score"))
     if after:
         rows = rows.filter(_beyond(after, by_score, "lt"))
     elif before:

@@ -122,7 +122,7 @@ class ApiView(APIView):
 
     authentication_classes = ()  # the key is looked up before the tenant's transaction begins
     permission_classes = ()
-    parser_classes = (JSONParser,)
+    parser_classes: Any = (JSONParser,)
     renderer_classes = (ProblemRenderer,)
     reads = "leads:read"
     writes = "leads:write"

@@ -54,7 +54,7 @@ class UploadSerializer(serializers.Serializer):
     """A file of leads with a header; its columns are mapped as a preset or the names suggest."""
 
     file = serializers.FileField()
-    source = serializers.CharField(max_length=40, default="upload")
+    source = serializers.CharField(max_length=40, default="upload")  # type: ignore[assignment]
 
 
 class StepSerializer(serializers.Serializer):

@@ -39,8 +39,8 @@ def paged(
     """
     query = request.query_params
     sort = query.get("sort", "newest")
-    if sort not in ("newest", "score") or (sort == "score" and not query.getlist("band")):
-        words = "Sort by newest, or by score within a band."
+    if sort not in ("newest", "score") or (sort == "score" and len(query.getlist("band")) != 1):
+        words = "Sort by newest, or by score within one band."
         raise Problem(400, "The sort makes no sense.", errors={"sort": words})
     cursor, size = query.get("cursor", ""), size_of(request)
     way, _, key = cursor.partition(":")

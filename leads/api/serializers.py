@@ -29,7 +29,7 @@ class LabelSerializer(TenantModelSerializer):
 class LeadLabelSerializer(serializers.Serializer):
     """A label on a lead."""
 
-    kind = serializers.ChoiceField(choices=Label.KINDS, default="label")
+    kind = serializers.ChoiceField(choices=list(Label.KINDS.items()), default="label")
     name = serializers.CharField(max_length=60)
 
 
@@ -143,7 +143,7 @@ class LeadSerializer(LeadRowSerializer):
     )
 
     def get_labels(self, lead: Lead) -> list[dict[str, str]]:
-        rows: Any = lead.labels.all()  # type: ignore[attr-defined]
+        rows: Any = lead.labels.all()
         return [
             {"kind": row.label.kind, "key": row.label.key, "name": row.label.name}
             for row in sorted(rows, key=_by_id)
@@ -159,7 +159,7 @@ class LeadEditSerializer(TenantModelSerializer):
 
     class Meta:
         model = Lead
-        fields = EDITABLE
+        fields: Any = EDITABLE
         validators: list[Any] = []
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -175,16 +175,18 @@ class LeadEditSerializer(TenantModelSerializer):
 class PointInSerializer(serializers.Serializer):
     """A phone number or e-mail address, in any format."""
 
-    kind = serializers.ChoiceField(choices=ContactPoint.KINDS)
+    kind = serializers.ChoiceField(choices=list(ContactPoint.KINDS.items()))
     value = serializers.CharField(max_length=320)
-    line_type = serializers.ChoiceField(choices=ContactPoint.LINE_TYPES, default="unknown")
+    line_type = serializers.ChoiceField(
+        choices=list(ContactPoint.LINE_TYPES.items()), default="unknown"
+    )
     contact = UlidSerializerField(prefix="con", required=False)
 
 
 class LeadInSerializer(LeadEditSerializer):
     """A lead as a program tells it. One that is known already is brought up to date."""
 
-    source = serializers.CharField(max_length=40, default="api")
+    source = serializers.CharField(max_length=40, default="api")  # type: ignore[assignment]
     source_id = serializers.CharField(max_length=120, required=False)
     contact_points = PointInSerializer(many=True, required=False)
 
@@ -234,4 +236,4 @@ class ProblemSerializer(serializers.Serializer):
     status = serializers.IntegerField()
     detail = serializers.CharField()
     correlation_id = serializers.CharField()
-    errors = ProblemErrorSerializer(many=True, required=False)
+    errors = ProblemErrorSerializer(many=True, required=False)  # type: ignore[assignment]

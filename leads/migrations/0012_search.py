@@ -35,5 +35,13 @@ class Migration(migrations.Migration):
             model_name='leadlabel',
             index=models.Index(fields=['tenant', 'label', 'lead'], name='lead_labels_label'),
         ),
+        AddIndexConcurrently(
+            model_name='leadscore',
+            index=models.Index(fields=['tenant', 'band', 'score', 'lead'], name='lead_scores_rank'),
+        ),
+        RemoveIndexConcurrently(
+            model_name='leadscore',
+            name='lead_scores_band',
+        ),
         run_sql_file(__file__, reverse_sql="DROP FUNCTION find_leads"),
     ]

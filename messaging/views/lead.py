@@ -45,9 +45,8 @@ def lead(request: TenantRequest, slug: str, lead_id: str) -> HttpResponse:
     """Page: one lead; ``?tab=`` says which side of it. A merged one leads to its survivor."""
     one = found(leads_for_page(), lead_id)
     if one.merged_into_id:
-        return redirect(
-            f"{reverse('messaging:lead', args=[slug, one.merged_into_id])}?from={one.pk}"
-        )
+        messages.info(request, f"{one.display_name} became part of this lead.")
+        return redirect("messaging:lead", slug, one.merged_into_id)
     tab = request.GET.get("tab", "overview")
     if tab not in TABS:
         raise Http404

@@ -209,7 +209,8 @@ def view(request: TenantRequest, slug: str, view_id: str) -> HttpResponse:
     """Redirect to the list that a saved view means now."""
     kept = _mine(request, view_id)
     query = QueryDict(mutable=True)
-    for name, values in kept.query.items():
+    stored: dict[str, Any] = kept.query
+    for name, values in stored.items():
         if isinstance(values, list):
             query.setlist(name, [str(value) for value in values])
     address = address_of(query)
@@ -221,15 +222,16 @@ def view(request: TenantRequest, slug: str, view_id: str) -> HttpResponse:
 def view_change(request: TenantRequest, slug: str, view_id: str) -> HttpResponse:
     """Rename a saved list, or forget it."""
     kept = _mine(request, view_id)
-    if kept.actor_id is None and not allows(request.actor, "configure"):
+    is_shared: bool = kept.actor_id is None
+    if is_shared and not allows(request.actor, "configure"):
         raise PermissionDenied(
             "Your role may not change shared lists. A tenant admin can grant it."
         )
+    if request.POST.get("do") == "delete":
+        delete_view(kept, actor=request.actor)
+        messages.info(request, f"“{kept.name}” is forgotten.")
+        return redirect("messaging:leads", slug)
     try:
-        if request.POST.get("do") == "delete":
-            delete_view(kept, actor=request.actor)
-            messages.info(request, f"“{kept.name}” is forgotten.")
-            return redirect("messaging:leads", slug)
         rename_view(kept, name=request.POST.get("name", ""), actor=request.actor)
     except EditRefused as error:
         messages.error(request, str(error))

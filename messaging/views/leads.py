@@ -46,8 +46,9 @@ def index(request: TenantRequest, slug: str) -> HttpResponse:
         return redirect("messaging:go", slug, words[:80])
     filters = filters_of(request.GET)
     sort = request.GET.get("sort", "newest")
-    if sort not in SORTS or (sort == "score" and not request.GET.getlist("band")):
-        sort = "newest"  # only a band makes the best few enough to be sorted
+    of_one_band = len(request.GET.getlist("band")) == 1
+    if sort not in SORTS or not of_one_band:
+        sort = "newest"  # the index has the best of each band, not of all
     page = _page(request, filters, sort)
     bells = counted(request)[0]
     stages = {bell.key: bell.short_label for bell in bells}
@@ -62,7 +63,7 @@ def index(request: TenantRequest, slug: str) -> HttpResponse:
         "narrowed": bool(query),
         "open": bool(set(query) - {"q"}) or not filters.is_valid(),
         "sort": sort,
-        "sorts": SORTS if request.GET.getlist("band") else {"newest": SORTS["newest"]},
+        "sorts": SORTS if of_one_band else {"newest": SORTS["newest"]},
         "address": address_of(request.GET),
         "stages": stages,
         "views": saved_views(request.actor),
