@@ -8,15 +8,15 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db import IntegrityError, connection, transaction
 from django.utils.text import slugify
 
-from leads.actions import record_event
+from leads.actions import owner, record_event, sql_id
 from leads.models import Label, Lead, LeadLabel
 from tenants.actions import note
 from tenants.context import database_now
 from tenants.models import Actor
+from tenants.ulids import to_text
 
 #: Fields of a lead that people edit.
 EDITABLE = (
@@ -125,6 +125,7 @@ def update_lead(
     lead.provenance = lead.provenance | dict.fromkeys(changed, said)
     lead.updated_at = now
     _save(lead, [*changed, "provenance", "updated_at"])
+    _refuse_taken_address(lead, changed)
     payload = {"fields": sorted(changed)}
     record_event(lead.pk, kind="edited", payload=payload, actor_id=actor_id)
     note("lead.edited", actor_id=actor_id, subject=lead, before=before, after=dict(changed))
@@ -177,15 +178,54 @@ def _other(lead: Lead, key: str) -> str | None:
     elif key == "ux_leads_vendor":
         others = others.filter(source=lead.source, source_id=lead.source_id)
     else:
-        return _same_address(lead, others)
+        return _same_address(lead)
     return others.values_list("pk", flat=True).first()
 
 
-def _same_address(lead: Lead, others: QuerySet[Lead]) -> str | None:
-    """The hash is the database's: what it would have been is not known here, the words are."""
-    near = others.filter(postal_code=lead.postal_code, addr_hash__isnull=False)
-    near = near.filter(address_line1__iexact=lead.address_line1, unit__iexact=lead.unit)
-    return near.values_list("pk", flat=True).first()
+#: What an address key and its owner are made of.
+_ADDRESS = {
+    "address_line1",
+    "address_line2",
+    "unit",
+    "city",
+    "region",
+    "postal_code",
+    "full_name",
+    "first_name",
+    "last_name",
+    "company",
+    "owner_company",
+}
+
+_SAME = """
+SELECT l.id FROM leads AS l
+WHERE l.tenant_id = %s AND l.superseded_at IS NULL AND l.id <> %s AND l.addr_owner = %s
+  AND l.addr_hash = compute_addr_hash(%s, %s, %s, %s, %s, %s)
+LIMIT 1
+"""
+
+
+def _refuse_taken_address(lead: Lead, changed: Iterable[str]) -> None:
+    """Refuse an edit that took an address from another lead.
+
+    Where a machine writes, the database leaves the key empty and asks a person; here is one.
+    """
+    if not _ADDRESS & set(changed):
+        return
+    lead.refresh_from_db(fields=["addr_hash", "addr_owner"])
+    if lead.addr_hash is None and (other := _same_address(lead)) is not None:
+        raise LeadTaken(KEYS["ux_leads_addr"], other)
+
+
+def _same_address(lead: Lead) -> str | None:
+    place = (lead.address_line1, lead.city, lead.region, lead.postal_code, lead.unit)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _SAME,
+            [owner(), sql_id(lead.pk), lead.addr_owner, *place, lead.address_line2],
+        )
+        row = cursor.fetchone()
+    return to_text("lead", row[0]) if row else None
 
 
 # --- many leads -------------------------------------------------------------------------------

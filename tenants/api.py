@@ -96,16 +96,6 @@ def problem(
     )
 
 
-class ProblemRenderer(JSONRenderer):
-    """JSON that calls a problem by its media type."""
-
-    def render(self, data: Any, media_type: Any = None, context: Any = None) -> bytes:
-        response = (context or {}).get("response")
-        if response is not None and response.status_code >= 400:
-            response.content_type = "application/problem+json"
-        return super().render(data, media_type, context)
-
-
 class ApiRequest(Request):
     """The request as views of the API see it."""
 
@@ -123,7 +113,7 @@ class ApiView(APIView):
     authentication_classes = ()  # the key is looked up before the tenant's transaction begins
     permission_classes = ()
     parser_classes: Any = (JSONParser,)
-    renderer_classes = (ProblemRenderer,)
+    renderer_classes = (JSONRenderer,)
     reads = "leads:read"
     writes = "leads:write"
     #: Whether the whole body is hashed: not for files.
@@ -225,7 +215,10 @@ class ApiView(APIView):
             raise exc
         status, detail, errors, headers, extra = found
         response = Response(
-            problem_body(status, detail, errors, **extra), status=status, headers=headers
+            problem_body(status, detail, errors, **extra),
+            status=status,
+            headers=headers,
+            content_type="application/problem+json",
         )
         response.exception = True
         return response
