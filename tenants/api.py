@@ -293,7 +293,8 @@ def flat(detail: Any, path: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(detail, Mapping):
         for name, inner in detail.items():
             name = "" if name == "non_field_errors" else str(name)
-            yield from flat(inner, f"{path}.{name}".strip(".") if name else path)
+            step = f"[{name}]" if name.isdecimal() else f".{name}" if name else ""
+            yield from flat(inner, f"{path}{step}".lstrip("."))
     elif isinstance(detail, list | tuple):
         for place, inner in enumerate(detail):
             nested = isinstance(inner, Mapping | list)

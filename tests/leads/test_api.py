@@ -405,7 +405,7 @@ def test_methods_and_content_types_we_do_not_know_are_problems_too(office, call)
 
 
 def test_the_same_idempotency_key_is_done_once_and_answered_the_same(office, call):
-    said = {"full_name": "Marisol Ortega"}
+    said = {"full_name": "Marisol Ortega", "source_id": "c-1"}
     first = call("post", "leads/", said, **{"Idempotency-Key": "k-1"})
     second = call("post", "leads/", said, **{"Idempotency-Key": "k-1"})
     other = call("post", "leads/", {"full_name": "Else"}, **{"Idempotency-Key": "k-1"})
@@ -421,7 +421,7 @@ def test_the_same_idempotency_key_is_done_once_and_answered_the_same(office, cal
 def test_a_refused_call_does_not_use_up_its_key(office, call):
     problem(call("post", "leads/", {"age": 200}, **{"Idempotency-Key": "k-1"}), 400)
 
-    answer = call("post", "leads/", {"full_name": "Marisol"}, **{"Idempotency-Key": "k-1"})
+    answer = call("post", "leads/", {"source_id": "c-1"}, **{"Idempotency-Key": "k-1"})
 
     assert answer.status_code == 201
     with office.inside():
@@ -451,11 +451,11 @@ def test_repeats_at_once_are_one_person(committed_office):
 
 
 def test_answers_older_than_a_day_make_room(office, call):
-    call("post", "leads/", {"full_name": "A"}, **{"Idempotency-Key": "k-1"})
+    call("post", "leads/", {"source_id": "A"}, **{"Idempotency-Key": "k-1"})
     with office.inside():
         ApiAnswer.objects.update(created_at=timezone.now() - timedelta(days=2))
 
-    call("post", "leads/", {"full_name": "B"}, **{"Idempotency-Key": "k-2"})
+    call("post", "leads/", {"source_id": "B"}, **{"Idempotency-Key": "k-2"})
 
     with office.inside():
         assert set(ApiAnswer.objects.values_list("idempotency_key", flat=True)) == {"k-2"}

@@ -58,7 +58,10 @@ def test_a_record_that_nobody_is_becomes_a_lead(inside):
             record(
                 **HOUSE,
                 **JO,
-                points=[phone("(202) 555-0142", line_type="mobile", dnc=False), email("JO@Example.com")],
+                points=[
+                    phone("(202) 555-0142", line_type="mobile", dnc=False),
+                    email("JO@Example.com"),
+                ],
                 source_id="b-1",
                 property_value="$850,000",
                 owner_occupied=True,
@@ -100,5 +103,9 @@ def test_the_same_batch_again_changes_nothing(inside):
         return found
 
     before = versions()
-    assert put(*batch) == [("unchanged", "address"), ("unchanged", "phone"), ("unchanged", "vendor")]
+    assert put(*batch) == [
+        ("unchanged", "address"),
+        ("unchanged", "phone"),
+        ("unchanged", "vendor"),
+    ]
     assert versions() == before
