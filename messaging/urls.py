@@ -173,6 +173,7 @@ urlpatterns = [
     path("lists/views/<str:view_id>/", lead_lists.view, name="view"),
     path("lists/views/<str:view_id>/change/", lead_lists.view_change, name="view-change"),
     path("leads/<str:lead_id>/story/part/", lead.story, name="lead-story"),
+    path("leads/<str:lead_id>/more/part/", lead.part, name="lead-part"),
     path("leads/<str:lead_id>/edit/", lead_edit.edit, name="lead-edit"),
     path("leads/<str:lead_id>/points/", lead_edit.point, name="lead-point"),
     path("leads/<str:lead_id>/label/", lead_edit.label, name="lead-label"),

@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
-from leads.models import Consent, Lead, LeadLabel, MergeReview, Stage
+from leads.models import Consent, Lead, MergeReview, Stage
 from messaging.models import Conversation, PhoneNumber
 from messaging.views import lead_tabs
 from messaging.views.access import door, found
@@ -54,6 +54,22 @@ def lead(request: TenantRequest, slug: str, lead_id: str) -> HttpResponse:
         return render(request, "leads/lead.html", lead_page(request, one))
     context = {**_frame(request, one, tab), **getattr(lead_tabs, tab)(request, one)}
     return render(request, f"leads/lead_{tab}.html", context)
+
+
+#: What a side reads after it is shown, as fragments of their own.
+PARTS = {"cards", "kin"}
+
+
+@require_GET
+@door("view")
+def part(request: TenantRequest, slug: str, lead_id: str) -> HttpResponse:
+    """Fragment: a heavy part of a side."""
+    one = found(Lead.objects.all(), lead_id)
+    name = request.GET.get("part", "kin")
+    if name not in PARTS:
+        raise Http404
+    context = {"tenant_slug": slug, "lead": one, **getattr(lead_tabs, name)(request, one)}
+    return render(request, f"leads/_{name}.html", context)
 
 
 @require_GET
@@ -134,7 +150,6 @@ def lead_page(request: TenantRequest, one: Lead, **more: Any) -> dict[str, Any]:
             "state": reverse("messaging:lead-state", args=[slug, one.pk]),
             "text": reverse("messaging:lead-text", args=[slug, one.pk]),
         },
-        "label_rows": LeadLabel.objects.filter(lead=one).select_related("label").order_by("id"),
         "send_key": new_send_key(),
         "max_segments": most_segments(tenant),
         **panels,

@@ -139,6 +139,12 @@ def records(request: TenantRequest, one: Lead) -> dict[str, Any]:
         "owners": Ownership.objects.filter(contact__lead=one)
         .select_related("contact", "business", "property")
         .order_by("id")[:MOST],
+    }
+
+
+def cards(request: TenantRequest, one: Lead) -> dict[str, Any]:
+    """Return the scored summaries of a lead's people, and what was done with them."""
+    return {
         "cards": LeadCard.objects.filter(lead=one)
         .select_related("contact", "assigned_worker")
         .order_by("-total_score", "id")[:MOST],
@@ -197,18 +203,24 @@ FIELDS = (
 
 
 def origin(request: TenantRequest, one: Lead) -> dict[str, Any]:
-    """Return where a lead and each of its fields came from, its names elsewhere, and its kin."""
-    merges = Merge.objects.filter(Q(survivor=one) | Q(merged=one))
-    reviews = MergeReview.objects.filter(Q(left=one) | Q(right=one), status="open")
+    """Return where a lead and each of its fields came from, and its names elsewhere."""
     return {
         "known": list(_known(one)),
         "externals": ExternalId.objects.filter(lead=one)
         .select_related("integration")
         .order_by("id")[:MOST],
+        "raw": tree_of(one.raw_data) if one.raw_data else [],
+    }
+
+
+def kin(request: TenantRequest, one: Lead) -> dict[str, Any]:
+    """Return the leads this one was, may be, or lives with."""
+    merges = Merge.objects.filter(Q(survivor=one) | Q(merged=one))
+    reviews = MergeReview.objects.filter(Q(left=one) | Q(right=one), status="open")
+    return {
         "merges": merges.select_related("survivor", "merged", "actor").order_by("-id")[:MOST],
         "reviews": reviews.select_related("left", "right").order_by("-score", "-id")[:MOST],
         "household": household(one),
-        "raw": tree_of(one.raw_data) if one.raw_data else [],
     }
 
 
