@@ -135,7 +135,7 @@ RECORDS = {
     ),
     "People": (
         "user-round",
-        ["Actor", "StageMembership", "ApiKey", "AuditEntry", "Tenant", "User"],
+        ["Actor", "StageMembership", "ApiKey", "ApiAnswer", "AuditEntry", "Tenant", "User"],
     ),
 }
 #: Pages that need no tenant; every other one is a 404 until one is entered.

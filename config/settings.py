@@ -71,6 +71,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "rest_framework",
+    "drf_spectacular",
     "django_filters",
     "django_q",
     "axes",
@@ -253,6 +254,24 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "EXCEPTION_HANDLER": "tenants.context.exception_handler",
+    "DEFAULT_SCHEMA_CLASS": "leads.api.schema.KeySchema",
+}
+#: The description of the API, at /api/v1/schema/.
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Fairlead",
+    "DESCRIPTION": "Leads, contacts, labels and imports of one tenant. Send a key of it as"
+    " `Authorization: Bearer fl_…`. Answers from 400 on are problems (RFC 9457) with advice.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "PointKind": "leads.models.contact.CONTACT_POINT_KINDS",
+        "LabelKind": "leads.models.label.LABEL_KINDS",
+        "LeadStates": "leads.states.LeadState",
+        "ImportStates": "leads.models.imports.IMPORT_STATES",
+    },
+    "PREPROCESSING_HOOKS": ["leads.api.schema.only_api"],
 }
 
 LANGUAGE_CODE = "en-us"

@@ -18,7 +18,7 @@ from tenants.models import Membership, memberships_of
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
 #: Doors that open their own short transactions.
-OWN_TRANSACTIONS = ("/hooks/", "/live/", "/healthz", "/readyz", "/static/")
+OWN_TRANSACTIONS = ("/hooks/", "/api/", "/live/", "/healthz", "/readyz", "/static/")
 
 _TENANT_PATH = re.compile(r"^/t/(?P<slug>[-a-zA-Z0-9_]+)/")
 

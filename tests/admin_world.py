@@ -89,7 +89,7 @@ from messaging.models import (
 )
 from pipelines.models import Artifact, ArtifactParent, DeadLetter, Incident, PipelineRun
 from tenants.actions import note
-from tenants.models import Actor, ApiKey, User
+from tenants.models import Actor, ApiAnswer, ApiKey, User
 from tenants.ulids import to_uuid
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -257,7 +257,8 @@ def fill_lead_records(office, lead, twin, word):
     ImportRow.objects.create(imported=one, row_no=1, outcome="error", problem=word, raw=[word])
     ImportPreset.objects.create(name=word, fingerprint=word, mapping=[])
     SavedView.objects.create(name=word)
-    ApiKey.objects.create(name=word, hint="fl_x", key_hash="a" * 64, actor=office.agent)
+    key = ApiKey.objects.create(name=word, hint="fl_x", key_hash="a" * 64, actor=office.agent)
+    ApiAnswer.objects.create(api_key=key, idempotency_key=word, request_hash="0" * 64)
 
 
 def fill_vendor_records(office, lead, word):

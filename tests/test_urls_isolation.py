@@ -26,6 +26,7 @@ from leads.merging import merge
 from leads.imports.actions import begin as begin_import
 from leads.models import ContactPoint, LeadEvent, Stage
 from leads.pairs import propose
+from leads.models import ContactPoint, LeadEvent, SavedView, Stage
 from messaging import urls as pages
 from messaging.actions.consent import opt_out
 from messaging.actions.sending import send_reply
@@ -36,7 +37,9 @@ from messaging.models import (
     OutboundMessage,
     SuppressionList,
 )
+from pipelines.artifacts import keep
 from pipelines.models import DeadLetter, PipelineRun
+from tenants.apikeys import make_key
 from tenants.ulids import new_id
 from tests.messaging.pages import person
 
@@ -149,7 +152,14 @@ def repair_rows():
     run = PipelineRun.objects.create(
         pipeline_name="bulk_work", stats={"action": "retry", "total": 1, "done": 0, "skipped": 0}
     )
+    content = f'{{"word": "{CANARY}"}}'.encode()
+    kept = keep(content, artifact_type=CANARY, run_id=run.pk)
+    view = SavedView.objects.create(name=CANARY, query={"city": [CANARY]})
+    key = make_key(name=CANARY, scopes=["leads:read"], by_id=None).key
     return {
+        "artifact_id": kept.pk,
+        "view_id": view.pk,
+        "key_id": key.pk,
         "event_id": event.pk,
         "letter_id": letter.pk,
         "rule_id": rule.pk,
@@ -251,12 +261,14 @@ def test_every_page_is_walked():
         "address",
         "anything",
         "call_id",
+        "artifact_id",
         "conv",
         "event_id",
         "endpoint",
         "host",
         "import_id",
         "integration",
+        "key_id",
         "lead_id",
         "letter_id",
         "list_id",
@@ -273,6 +285,7 @@ def test_every_page_is_walked():
         "stage_id",
         "sweep",
         "step",
+        "view_id",
     }
 
 
@@ -281,6 +294,7 @@ def test_rows_of_another_tenant_do_not_exist(office, own, foreign):
     asked = 0
     bad = {parameter: [foreign[parameter]] for parameter in own if parameter in foreign}
     bad["anything"] = [foreign[kind] for kind in ("conv", "message", "lead_id", "event")]
+    bad["anything"] += [foreign["artifact_id"], foreign["contact_point"], foreign["run_id"]]
     bad["conv"] += [foreign["lead_id"]]
     for name, address in walk(office, own, bad):
         for method in ("get", "post"):
@@ -337,6 +351,9 @@ def test_ids_of_the_right_tenant_and_the_wrong_kind_are_404(office, own):
             "pull_page": own["sweep"],
             "import_id": own["run_id"],
             "step": "conv",
+            "artifact_id": own["run_id"],
+            "view_id": own["key_id"],
+            "key_id": own["view_id"],
             "integration": own["endpoint"],
             "endpoint": own["integration"],
             "host": HOST,

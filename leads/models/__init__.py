@@ -12,7 +12,7 @@ from leads.models.imports import (
     SavedView,
 )
 from leads.models.label import Label, LeadLabel
-from leads.models.lead import Lead, LeadEvent, LeadTimer, LeadTransition
+from leads.models.lead import Lead, LeadEvent, LeadTransition
 from leads.models.record import (
     Business,
     LeadActivity,
@@ -23,6 +23,7 @@ from leads.models.record import (
 )
 from leads.models.score import LeadScore, QualityScore, ScoreRule
 from leads.models.stage import Stage, Worker
+from leads.models.timer import LeadTimer
 
 __all__ = [
     "Business",

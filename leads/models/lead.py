@@ -3,8 +3,8 @@ from __future__ import annotations
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import OpClass
 from django.db import models
-from django.db.models import Case, F, Q, Value, When
-from django.db.models.functions import Lower, Now
+from django.db.models import Case, F, Func, Q, Value, When
+from django.db.models.functions import Coalesce, Lower, Now, NullIf, StrIndex, Substr
 
 from leads.models.stage import Stage  # noqa: F401  (named by label below)
 from leads.states import LeadState
@@ -230,9 +230,17 @@ class Lead(TenantModel):
             ),
             models.Index(
                 F("tenant"),
-                OpClass(Lower("last_name"), "text_pattern_ops"),
-                condition=~Q(last_name=""),
-                name="leads_last_name",
+                OpClass(
+                    Lower(
+                        Coalesce(
+                            NullIf("last_name", Value("")),
+                            Func("full_name", Value(" "), Value(-1), function="split_part"),
+                        )
+                    ),
+                    "text_pattern_ops",
+                ),
+                condition=~Q(full_name="", last_name=""),
+                name="leads_surname",
             ),
             models.Index(
                 F("tenant"),
@@ -245,6 +253,16 @@ class Lead(TenantModel):
                 OpClass(Lower("address_line1"), "text_pattern_ops"),
                 condition=~Q(address_line1=""),
                 name="leads_address",
+            ),
+            # Without the house number: people look for the street.
+            models.Index(
+                F("tenant"),
+                OpClass(
+                    Lower(Substr("address_line1", StrIndex("address_line1", Value(" ")) + 1)),
+                    "text_pattern_ops",
+                ),
+                condition=~Q(address_line1=""),
+                name="leads_street",
             ),
             # A merged lead still says whose its keys are now.
             models.Index(
@@ -388,60 +406,3 @@ class LeadEvent(ChildModel):
 
     def __str__(self) -> str:
         return f"{self.kind} #{self.seq}"
-
-
-LEAD_TIMER_KINDS = {
-    "7D": "7 days of silence",
-    "14D": "14 days of silence",
-    "30D": "30 days of silence",
-    "FOLLOW_UP": "Follow up",
-    "CALLBACK": "Call back",
-}
-
-
-class LeadTimer(ChildModel):
-    """A durable, scheduled check of a lead; re-arming cancels one row and adds another."""
-
-    KINDS = LEAD_TIMER_KINDS
-
-    id = UlidField(prefix="ltm", primary_key=True)
-    lead = TenantForeignKey(Lead, related_name="timers")
-    kind = models.CharField(max_length=10, choices=KINDS)
-    armed_at = models.DateTimeField(db_default=Now())
-    fire_at = models.DateTimeField()
-    fired_at = models.DateTimeField(null=True)
-    cancelled_at = models.DateTimeField(null=True)
-    cancel_reason = models.CharField(max_length=60, blank=True)
-    superseded_by = TenantForeignKey("self", null=True, related_name="+")
-    attempts = models.PositiveSmallIntegerField(default=0)
-    max_attempts = models.PositiveSmallIntegerField(default=3)
-    last_error = models.TextField(blank=True)
-
-    class Meta:
-        db_table = "lead_timers"
-        constraints = [
-            models.UniqueConstraint(
-                fields=["tenant", "lead", "kind"],
-                condition=Q(fired_at=None, cancelled_at=None),
-                name="ux_lead_timers_live",
-            ),
-            models.CheckConstraint(
-                condition=Q(fired_at=None) | Q(cancelled_at=None),
-                name="lead_timers_fired_xor_cancelled",
-            ),
-            models.CheckConstraint(
-                condition=Q(kind__in=list(LEAD_TIMER_KINDS)), name="lead_timers_kind_is_known"
-            ),
-            NoDelete(name="lead_timers_stay"),
-        ]
-        indexes = [
-            models.Index(
-                fields=["tenant", "fire_at"],
-                condition=Q(fired_at=None, cancelled_at=None),
-                name="lead_timers_due",
-            ),
-            models.Index(fields=["tenant", "lead"], name="lead_timers_lead"),
-        ]
-
-    def __str__(self) -> str:
-        return self.get_kind_display()

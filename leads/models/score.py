@@ -99,7 +99,9 @@ class LeadScore(_Scored):
             _sum_of_parts("lead_scores_sum_of_parts"),
             NoDelete(name="lead_scores_stay"),
         ]
-        indexes = [models.Index(fields=["tenant", "band", "lead"], name="lead_scores_band")]
+        indexes = [
+            models.Index(fields=["tenant", "band", "score", "lead"], name="lead_scores_rank")
+        ]
 
     def __str__(self) -> str:
         return f"{self.score} ({self.band})"

@@ -12,7 +12,7 @@ from messaging.actions import sending
 from messaging.models import PhoneNumber
 from messaging.views.access import door, found
 from messaging.views.actions import actor_id
-from messaging.views.leads import lead_page, leads_for_page
+from messaging.views.lead import lead_page, leads_for_page
 from messaging.views.reply import Refusal, judge
 from tenants.http import TenantRequest
 
