@@ -39,7 +39,7 @@ DROP TYPE import_value;
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('leads', '0008_identity'),
+        ('leads', '0010_merges'),
         ('tenants', '0005_part3'),
     ]
 

@@ -12,7 +12,6 @@ class Migration(migrations.Migration):
     atomic = False
 
     dependencies = [
-        ("leads", "0009_scores"),
         ("leads", "0011_imports"),
         ("pipelines", "0003_part3"),
         ("tenants", "0005_part3"),
