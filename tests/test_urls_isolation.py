@@ -10,23 +10,19 @@ from django.utils import timezone
 
 from integrations.models import (
     Integration,
-    QuarantineRule,
-    VendorCall,
-    WaterfallStage,
     PullPage,
     PullQuery,
     PullSweep,
     QuarantineRule,
+    VendorCall,
+    WaterfallStage,
     WebhookEvent,
 )
-from leads.actions import Choice, add_contact_point, arm_timer
-from integrations.models import QuarantineRule, WebhookEvent
 from leads.actions import Choice, add_contact_point, arm_timer, create_lead
-from leads.merging import merge
 from leads.imports.actions import begin as begin_import
-from leads.models import ContactPoint, LeadEvent, Stage
-from leads.pairs import propose
+from leads.merging import merge
 from leads.models import ContactPoint, LeadEvent, SavedView, Stage
+from leads.pairs import propose
 from messaging import urls as pages
 from messaging.actions.consent import opt_out
 from messaging.actions.sending import send_reply
@@ -165,6 +161,7 @@ def repair_rows():
         "rule_id": rule.pk,
         "run_id": run.pk,
         **money_rows(),
+        "import_id": import_row(),
     }
 
 
@@ -184,6 +181,8 @@ def money_rows():
         day=timezone.localdate(),
     )
     return {"stage_id": stage.pk, "call_id": call.pk}
+
+
 def pull_rows(name):
     """A saved query of the running tenant, with a sweep and a page of it, all called *name*."""
     query = PullQuery.objects.create(
@@ -201,8 +200,6 @@ def pull_rows(name):
         sweep=sweep, page_no=1, skip=0, epoch=1, ids=[name], results_found=1
     )
     return {"pull_query": query.pk, "sweep": sweep.pk, "pull_page": page.pk}
-        "import_id": import_row(),
-    }
 
 
 def import_row():

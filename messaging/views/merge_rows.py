@@ -98,4 +98,4 @@ def card(lead: Lead, lines: list[dict[str, Any]]) -> dict[str, Any]:
     """Return what stands at the head of each side: the lead, its numbers, labels, last lines."""
     points = ContactPoint.objects.filter(lead=lead).order_by("kind", "-is_primary", "id")[:20]
     labels = LeadLabel.objects.filter(lead=lead).select_related("label")[:20]
-    return {"lead": lead, "points": list(points), "labels": list(labels), "timeline": lines}
+    return {"lead": lead, "points": list(points), "labels": list(labels), "lines": lines}

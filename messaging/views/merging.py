@@ -21,8 +21,8 @@ from leads.models import ContactPoint, Lead, Merge, MergeReview
 from leads.reviews import DecisionRefused, decide, waiting
 from leads.unmerging import unmerge
 from messaging.views.access import door, found
-from messaging.views.leads import timeline
 from messaging.views.merge_rows import card, rows_of
+from messaging.views.story import story_of
 from pipelines.models import PipelineRun
 from tenants.http import TenantRequest
 from tenants.permissions import allows
@@ -176,7 +176,7 @@ def _pair(left: Lead, right: Lead, request: TenantRequest) -> dict[str, Any]:
     return {
         "left": left,
         "right": right,
-        "cards": [card(lead, timeline(lead)[:LINES]) for lead in (left, right)],
+        "cards": [card(lead, story_of(lead, quick=True).lines[:LINES]) for lead in (left, right)],
         "rows": rows,
         "may_merge": allows(request.actor, "import"),
         "is_one": left.pk == right.pk,
