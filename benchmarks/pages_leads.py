@@ -23,7 +23,9 @@ from tenants.context import tenant_context
 from tenants.models import Actor, Tenant
 from tenants.ulids import to_uuid
 
-TIMES, P95_MS, GROWTH, RLS = 40, 150, 1.5, 1.3
+TIMES, GROWTH, RLS = 40, 1.5, 1.3
+#: Milliseconds that 95 of 100 requests may take, by how a page's name begins.
+BARS = {"search": 100, "lead": 150, "": 120}
 
 
 def main() -> bool:
@@ -32,7 +34,8 @@ def main() -> bool:
     big, small = measured(made.big), measured(made.small)
     growth = {name: round(big[name] / small[name], 2) for name in big}
     rls = rls_ratio(made.big)
-    worst = max(big, key=lambda name: big[name])
+    late = {name: big[name] / bar_of(name) for name in big}
+    worst = max(late, key=lambda name: late[name])
     lists = [name for name in growth if name != "lead"]
     return report(
         "pages_leads",
@@ -40,14 +43,19 @@ def main() -> bool:
         unit=f"ms, p95 of the slowest page: {worst}",
         against=f"at {seed.SMALL:,} leads: {small[worst]:.0f} ms",
         ratio=growth[worst],
-        bar=f"< {P95_MS} ms; lists grow <= {GROWTH}; row-level security <= {RLS}",
-        ok=big[worst] < P95_MS and all(growth[name] <= GROWTH for name in lists) and rls <= RLS,
+        bar="list 120 ms, search 100 ms, lead 150 ms"
+        f"; lists grow <= {GROWTH}; row-level security <= {RLS}",
+        ok=late[worst] < 1 and all(growth[name] <= GROWTH for name in lists) and rls <= RLS,
         p95_ms={name: round(value, 1) for name, value in big.items()},
         growth=growth,
         rls=round(rls, 2),
         leads=seed.LEADS,
         messages=seed.MESSAGES,
     )
+
+
+def bar_of(name: str) -> int:
+    return next(bar for start, bar in BARS.items() if name.startswith(start))
 
 
 def pages_of(tenant: Tenant) -> dict[str, str]:

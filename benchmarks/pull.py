@@ -44,9 +44,9 @@ def page(number: int) -> list[Incoming]:
                     "estimated_equity": 100_000,
                 },
                 points=(
-                    Point("phone", f"775{n:07d}", line_type="mobile"),
-                    Point("phone", f"702{n:07d}", line_type="landline", dnc=True),
-                    Point("email", f"pull{n}@pull.example"),
+                    Point(kind="phone", value=f"775{n:07d}", line_type="mobile"),
+                    Point(kind="phone", value=f"702{n:07d}", line_type="landline", dnc=True),
+                    Point(kind="email", value=f"pull{n}@pull.example"),
                 ),
             )
         )
