@@ -7,7 +7,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from integrations.sandbox.market import Account, bearer
-from integrations.sandbox.people import QUICK_LISTS, SIZE, ZIPS, Traits, vendor_id
+from integrations.sandbox.people import QUICK_LISTS, SIZE, Traits, vendor_id
+from integrations.sandbox.places import ZIPS
 from integrations.sandbox.wire import Refused, Request, Response, Router, json_response
 
 if TYPE_CHECKING:
