@@ -1,8 +1,5 @@
-from django.db import migrations, models
-from django.db.models import Q
+from django.db import migrations
 
-from tenants.constraints import References
-from tenants.operations import AddNotValid
 from tenants.sql import run_sql_file
 
 
@@ -21,27 +18,5 @@ class Migration(migrations.Migration):
                     score_rule_of, seed_score_rule;
                 ALTER TABLE lead_scores RESET (fillfactor);
             """,
-        ),
-        # An erased number keeps the hash of its address in its place.
-        migrations.RemoveConstraint("contactpoint", "contact_points_phone_is_e164"),
-        AddNotValid(
-            "contactpoint",
-            models.CheckConstraint(
-                condition=~Q(kind="phone")
-                | Q(normalized__startswith="+")
-                | Q(normalized__startswith="erased:"),
-                name="contact_points_phone_is_e164",
-            ),
-        ),
-        # History hangs from the score, which hangs from the lead.
-        migrations.RemoveConstraint("qualityscore", "fk_quality_scores_lead"),
-        AddNotValid(
-            "qualityscore",
-            References(
-                name="fk_quality_scores_lead",
-                fields=["tenant", "lead"],
-                to="leads.LeadScore",
-                to_fields=["tenant", "lead"],
-            ),
         ),
     ]

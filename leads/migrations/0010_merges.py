@@ -9,7 +9,7 @@ from tenants.sql import run_sql_file
 
 class Migration(migrations.Migration):
     atomic = False  # each step is its own, so that nothing is locked while old rows are read
-    dependencies = [("leads", "0009_scores_valid")]
+    dependencies = [("leads", "0009_scores")]
 
     operations = [
         migrations.AddConstraint(
