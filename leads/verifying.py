@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from leads.models import Verification
+from django.db import transaction
+from django.db.models.functions import Now
+
+from leads.models import ContactPoint, Verification
+from tenants.correlation import correlation_id
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +33,7 @@ class Finding:
     expires_at: datetime | None = None
 
 
+@transaction.atomic
 def record_verification(
     point_id: str,
     finding: Finding,
@@ -52,4 +57,28 @@ def record_verification(
     Raises:
         ContactPoint.DoesNotExist: the tenant has no such point.
     """
-    raise NotImplementedError
+    point = ContactPoint.objects.select_for_update(no_key=True).get(pk=point_id)
+    record = Verification.objects.create(
+        point=point,
+        provider=finding.provider,
+        code=finding.code[:40],
+        verdict=finding.verdict,
+        details=dict(finding.details),
+        expires_at=finding.expires_at,
+        artifact_id=artifact_id,
+        run_id=run_id,
+        actor_id=actor_id,
+        correlation_id=correlation_id(),
+    )
+    proof: dict[str, Any] = {}
+    if finding.verdict == "verified":
+        proof = {
+            "verified_at": Now(),
+            "verified_by": finding.provider,
+            "verification": record,
+            "expires_at": finding.expires_at,
+        }
+    elif finding.verdict == "invalid":
+        proof = {"verified_at": None, "verified_by": "", "verification": None}
+    ContactPoint.objects.filter(pk=point.pk).update(checked_at=Now(), **proof)
+    return record

@@ -204,9 +204,9 @@ def _outputs(reads: dict[str, _Read], plan: Plan) -> Iterable[str]:
     for name in plan.fields:
         value = f"a.q_{name}" if FIELDS[name].kind in TYPED else reads[name].value
         yield f"{value} AS f_{name}"
-    for columns in (plan.phone_columns, plan.email_columns):
+    for kind, columns in (("phone", plan.phone_columns), ("email", plan.email_columns)):
         for place, point in enumerate(columns):
-            good = f"left(a.q_{point}, 1) <> '?'" if columns is plan.phone_columns else "true"
+            good = f"left(a.q_{point}, 1) <> '?'" if kind == "phone" else "true"
             fresh = [f"a.q_{point} IS DISTINCT FROM a.q_{other}" for other in columns[:place]]
             raw = reads[point].text if point in reads else "''"
             yield f"CASE WHEN {' AND '.join([good, *fresh])} THEN a.q_{point} END AS {point}"

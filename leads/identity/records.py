@@ -84,3 +84,27 @@ class Resolved:
     problem: str = ""
     review_id: str | None = None
     duplicate_of: str | None = None
+
+
+def from_json(kept: Mapping[str, Any], *, key: str, lead_id: str | None = None) -> list[Incoming]:
+    """Return the records that wait in ``MergeReview.incoming``, each as if it were of *lead_id*.
+
+    Its ``source`` and ``kind`` are beside the record: pass them to ``resolve``.
+    """
+    found = []
+    for place, one in enumerate([kept, *kept.get("more", [])]):
+        points = [Point(**point) for point in one.get("points", [])]
+        found.append(
+            Incoming(
+                key=f"{key}.{place}",
+                fields=one.get("fields", {}),
+                points=points,
+                source_id=one.get("source_id", ""),
+                lead_id=lead_id,
+                property=one.get("property"),
+                contacts=one.get("contacts", ()),
+                business=one.get("business"),
+                raw=one.get("raw"),
+            )
+        )
+    return found
