@@ -21,8 +21,9 @@ from integrations.models import (
 )
 from integrations.providers import providers
 from integrations.providers.data import Searches
+from integrations.pull_asking import count
 from integrations.pull_money import Pause, Reading, price, vendor_day
-from integrations.pulls import account_of, count
+from integrations.pulls import account_of
 from tenants.context import database_now, tenant_context
 from tenants.models import Tenant
 

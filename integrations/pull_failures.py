@@ -10,7 +10,8 @@ from integrations.failures import fingerprint_of
 from integrations.models import PullPage, VendorCall
 from integrations.providers import providers
 from integrations.providers.data import Searches, SearchPage
-from integrations.pull_pages import Bought, resolve_records
+from integrations.pull_pages import Bought
+from integrations.pull_records import resolve_records
 from pipelines.artifacts import ArtifactDamaged, read
 from pipelines.models import Artifact, DeadLetter
 from tenants.actions import note

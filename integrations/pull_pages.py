@@ -11,20 +11,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import Error, connection, transaction
+from django.db import connection
 from django.db.models.functions import Now
 
 from integrations.failures import fingerprint_of
 from integrations.models import PullPage, PullSweep
 from integrations.providers.data import SearchPage, VendorRecord
 from integrations.pull_money import Reading, spent_on
-from integrations.pull_records import incoming_of
+from integrations.pull_records import resolve_records
 from leads.actions import owner, sql_id
-from leads.identity.engine import resolve
-from leads.identity.records import Incoming, Resolved
+from leads.identity.records import Resolved
 from pipelines.actions import end_run
 from pipelines.models import DeadLetter
-from tenants.context import is_passing, tenant_context
+from tenants.context import tenant_context
 from tenants.correlation import correlation_id
 from tenants.faultpoints import hit
 from tenants.ulids import to_text
@@ -269,41 +268,6 @@ def _resolve(sweep: PullSweep, page: PullPage, records: Sequence[VendorRecord]) 
     failed = [one for one in results if one.outcome == "error"]
     if failed:
         note_letter(page, sweep, failed)
-
-
-def resolve_records(
-    records: Sequence[VendorRecord], *, source: str, run_id: str | None, artifact_id: str | None
-) -> list[Resolved]:
-    """Resolve a page's records; one that the database refuses does not hold up the others."""
-    incoming = [incoming_of(one) for one in records]
-    try:
-        with transaction.atomic():
-            return _engine(incoming, source, run_id, artifact_id)
-    except Error as error:
-        if is_passing(error) or len(incoming) < 2:
-            if is_passing(error):
-                raise
-            return [_refused(one, error) for one in incoming]
-    half = len(records) // 2
-    both = (records[:half], records[half:])
-    return [
-        result
-        for part in both
-        for result in resolve_records(part, source=source, run_id=run_id, artifact_id=artifact_id)
-    ]
-
-
-def _engine(
-    incoming: list[Incoming], source: str, run_id: str | None, artifact_id: str | None
-) -> list[Resolved]:
-    if not incoming:
-        return []
-    return resolve(incoming, source=source, kind="pull", run_id=run_id, artifact_id=artifact_id)
-
-
-def _refused(one: Incoming, error: Exception) -> Resolved:
-    words = str(error).partition("\n")[0][:200]
-    return Resolved(key=one.key, outcome="error", problem=f"{type(error).__name__}: {words}")
 
 
 def note_letter(page: PullPage, sweep: PullSweep, failed: Sequence[Resolved]) -> None:

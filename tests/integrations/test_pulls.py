@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from integrations import pull_money, pulls
+from integrations import pull_asking, pull_money, pulls
 from integrations.actions_pulls import (
     resume_sweep,
 )
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def world(committed_office, carrier, settings, tmp_path, monkeypatch):
     settings.FAIRLEAD_OBJECT_DIR = tmp_path
-    monkeypatch.setattr(pulls, "PAUSE_S", 0.01)
+    monkeypatch.setattr(pull_asking, "PAUSE_S", 0.01)
     return make_pull_world(committed_office, carrier)
 
 
@@ -231,10 +231,10 @@ def test_fault_33_two_pullers_on_one_query_are_fenced(world, monkeypatch):
     world.drop_lease(sweep)
 
     stop = threading.Event()
-    found = pulls.count(slow, stop)
+    found = pull_asking.count(slow, stop)
     with world.inside():
         place = PullSweep.objects.get(pk=sweep.pk)
-    bought, *_ = pulls._buy(slow, place, found, 0.0, stop)
+    bought, *_ = pull_asking.buy(slow, place, found, 0.0, stop)
     quick = take(world.tenant_id, query.pk)
     with pytest.raises(pulls.Fenced):
         pulls._file(slow, bought)
@@ -325,13 +325,13 @@ def test_an_answer_that_is_lost_is_unknown_and_never_bought_again_by_itself(worl
     query = world.query()
     world.start(query)
     reading = take(world.tenant_id, query.pk)
-    found = pulls.count(reading)
+    found = pull_asking.count(reading)
     world.fault("reset_after_accept", count=1)
     with world.inside():
         place = PullSweep.objects.get(pk=reading.sweep_id)
 
     with pytest.raises(pulls.Pause) as caught:
-        pulls._buy(reading, place, found, 0.0, threading.Event())
+        pull_asking.buy(reading, place, found, 0.0, threading.Event())
     pulls._pause(reading, caught.value)
 
     assert caught.value.kind == "unknown"

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 
-from integrations import pulls, tasks
+from integrations import pull_asking, pulls, tasks
 from integrations.actions_pulls import PullRefused, cancel_sweep, resume_sweep
 from integrations.models import Integration, PullQuery, PullSweep, VendorSeen
 from integrations.pull_failures import RetryRefused, retry_letter
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def world(committed_office, carrier, settings, tmp_path, monkeypatch):
     settings.FAIRLEAD_OBJECT_DIR = tmp_path
-    monkeypatch.setattr(pulls, "PAUSE_S", 0.01)
+    monkeypatch.setattr(pull_asking, "PAUSE_S", 0.01)
     return make_pull_world(committed_office, carrier)
 
 
@@ -242,7 +242,7 @@ def poison(monkeypatch):
                 cursor.execute("SELECT 1 / 0")
         return real(records, **options)
 
-    monkeypatch.setattr("integrations.pull_pages.resolve", resolve)
+    monkeypatch.setattr("integrations.pull_records.resolve", resolve)
     return chosen
 
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from integrations import pulls
+from integrations import pull_asking
 from integrations.models import PullPage, PullQuery, PullSweep
 from integrations.pull_estimates import count_query
 from integrations.pulls import pull
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def world(committed_office, carrier, settings, tmp_path, monkeypatch):
     settings.FAIRLEAD_OBJECT_DIR = tmp_path
-    monkeypatch.setattr(pulls, "PAUSE_S", 0.01)
+    monkeypatch.setattr(pull_asking, "PAUSE_S", 0.01)
     return make_pull_world(committed_office, carrier)
 
 
