@@ -84,6 +84,12 @@ class TenantIsolation(SqlConstraint):
         yield f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY;"
 
 
+class AtTheEnd(str):
+    """A deferred statement that needs what the others make: ``config/pg/base.py`` runs it last."""
+
+    __slots__ = ()
+
+
 class References(SqlConstraint):
     """Foreign key over several columns.
 
@@ -104,7 +110,7 @@ class References(SqlConstraint):
 
     def create_sql(self, model: type[models.Model], schema_editor: Any) -> str | None:  # type: ignore[override]
         # At the end of the migration: the target may only be created further down in it.
-        schema_editor.deferred_sql.append(super().create_sql(model, schema_editor))
+        schema_editor.deferred_sql.append(AtTheEnd(super().create_sql(model, schema_editor)))
         return None
 
     def up(self, model: type[models.Model], q: Quote) -> Iterator[str]:

@@ -5,11 +5,12 @@ from typing import Any
 
 import psycopg
 from django.core.management.color import Style
-from django.db.backends.postgresql import base, creation, operations
+from django.db.backends.postgresql import base, creation, operations, schema
 
 from config.pg.client import DatabaseClient
 from config.pg.embedded import server
 from config.pg.roles import as_owner, owner_mode
+from tenants.constraints import AtTheEnd
 
 #: Over TCP: give up connecting after 10 s; a silent peer is gone after 30 + 3 * 10 s.
 TCP_OPTIONS = {
@@ -67,7 +68,18 @@ class DatabaseOperations(operations.DatabaseOperations):
             )
 
 
+class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
+    """Runs deferred statements in an order in which they can be run."""
+
+    def __exit__(self, *error: Any) -> None:
+        # A constraint that wrote its own statement has left None in its place.
+        wanted = [sql for sql in self.deferred_sql if sql is not None]
+        self.deferred_sql = sorted(wanted, key=lambda sql: isinstance(sql, AtTheEnd))
+        super().__exit__(*error)
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
+    SchemaEditorClass = DatabaseSchemaEditor
     client_class = DatabaseClient
     creation_class = DatabaseCreation
     ops_class = DatabaseOperations

@@ -45,6 +45,21 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': 'enrichments',
+                'constraints': [
+                    models.UniqueConstraint(condition=models.Q(('state__in', ['queued', 'running', 'parked', 'held'])), fields=('tenant', 'lead'), name='ux_enrichments_open'),
+                    models.CheckConstraint(condition=models.Q(('state__in', ['queued', 'running', 'parked', 'held', 'done', 'failed', 'cancelled'])), name='enrichments_state_is_known'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('state__in', ['queued', 'running', 'parked', 'held']), ('finished_at', None)), models.Q(models.Q(('state__in', ['queued', 'running', 'parked', 'held']), _negated=True), ('finished_at__isnull', False)), _connector='OR'), name='enrichments_finished_has_time'),
+                    tenants.constraints.NoDelete(name='enrichments_stay'),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'lead'), name='fk_enrichments_lead', to='leads.Lead', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'run'), name='fk_enrichments_run', to='pipelines.PipelineRun', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'actor'), name='fk_enrichments_actor', to='tenants.Actor', to_fields=('tenant', 'id')),
+                    models.UniqueConstraint(fields=('tenant', 'id'), name='ux_enrichments_tenant_id'),
+                    tenants.constraints.TenantIsolation(name='enrichments_isolation'),
+                ],
+                'indexes': [
+                    models.Index(condition=models.Q(('state__in', ['queued', 'running', 'parked', 'held'])), fields=['tenant', 'available_at'], name='enrichments_due'),
+                    models.Index(fields=['tenant', 'run'], name='enrichments_run'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -63,6 +78,14 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': 'provider_circuits',
+                'constraints': [
+                    models.UniqueConstraint(fields=('tenant', 'integration'), name='ux_provider_circuits_integration'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('probe_at', None), ('state', 'closed')), models.Q(models.Q(('state', 'closed'), _negated=True), ('opened_at__isnull', False), ('probe_at__isnull', False)), _connector='OR'), name='provider_circuits_open_has_times'),
+                    tenants.constraints.NoDelete(name='provider_circuits_stay'),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'integration'), name='fk_provider_circuits_integration', to='integrations.Integration', to_fields=('tenant', 'id')),
+                    models.UniqueConstraint(fields=('tenant', 'id'), name='ux_provider_circuits_tenant_id'),
+                    tenants.constraints.TenantIsolation(name='provider_circuits_isolation'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -87,6 +110,19 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name_plural': 'pull queries',
                 'db_table': 'pull_queries',
+                'constraints': [
+                    models.UniqueConstraint(fields=('tenant', 'integration', 'name'), name='ux_pull_queries_name'),
+                    models.CheckConstraint(condition=models.Q(('page_size__gte', 1), ('page_size__lte', 500)), name='pull_queries_page_size'),
+                    models.CheckConstraint(condition=models.Q(('every_minutes', None), ('every_minutes__gte', 5), _connector='OR'), name='pull_queries_not_all_the_time'),
+                    tenants.constraints.NoDelete(name='pull_queries_stay'),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'integration'), name='fk_pull_queries_integration', to='integrations.Integration', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'actor'), name='fk_pull_queries_actor', to='tenants.Actor', to_fields=('tenant', 'id')),
+                    models.UniqueConstraint(fields=('tenant', 'id'), name='ux_pull_queries_tenant_id'),
+                    tenants.constraints.TenantIsolation(name='pull_queries_isolation'),
+                ],
+                'indexes': [
+                    models.Index(condition=models.Q(('enabled', True), ('next_run_at__isnull', False)), fields=['tenant', 'next_run_at'], name='pull_queries_due'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -123,6 +159,21 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': 'pull_sweeps',
+                'constraints': [
+                    models.UniqueConstraint(condition=models.Q(('status', 'closed'), _negated=True), fields=('tenant', 'source', 'query_sig'), name='ux_pull_sweeps_open'),
+                    models.CheckConstraint(condition=models.Q(('status__in', ['open', 'paused', 'closed'])), name='pull_sweeps_status_is_known'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('closed_at__gte', models.F('started_at')), ('status', 'closed')), models.Q(models.Q(('status', 'closed'), _negated=True), ('closed_at', None)), _connector='OR'), name='pull_sweeps_closed_has_time'),
+                    models.CheckConstraint(condition=models.Q(('cost_cents__lte', models.F('cap_cents'))), name='pull_sweeps_within_cap'),
+                    tenants.constraints.NoDelete(name='pull_sweeps_stay'),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'query'), name='fk_pull_sweeps_query', to='integrations.PullQuery', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'run'), name='fk_pull_sweeps_run', to='pipelines.PipelineRun', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'actor'), name='fk_pull_sweeps_actor', to='tenants.Actor', to_fields=('tenant', 'id')),
+                    models.UniqueConstraint(fields=('tenant', 'id'), name='ux_pull_sweeps_tenant_id'),
+                    tenants.constraints.TenantIsolation(name='pull_sweeps_isolation'),
+                ],
+                'indexes': [
+                    models.Index(fields=['tenant', 'query', '-id'], name='pull_sweeps_query'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -147,6 +198,14 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': 'pull_pages',
+                'constraints': [
+                    models.UniqueConstraint(fields=('tenant', 'sweep', 'page_no'), name='ux_pull_pages'),
+                    tenants.constraints.AppendOnly(name='pull_pages_append_only'),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'sweep'), name='fk_pull_pages_sweep', to='integrations.PullSweep', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'artifact'), name='fk_pull_pages_artifact', to='pipelines.Artifact', to_fields=('tenant', 'id')),
+                    models.UniqueConstraint(fields=('tenant', 'id'), name='ux_pull_pages_tenant_id'),
+                    tenants.constraints.TenantIsolation(name='pull_pages_isolation'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -166,99 +225,15 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': 'spend_counters',
-            },
-        ),
-        migrations.CreateModel(
-            name='VendorCall',
-            fields=[
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('id', tenants.fields.UlidField(editable=False, prefix='strace', primary_key=True, serialize=False)),
-                ('provider', models.CharField(max_length=40)),
-                ('service', models.CharField(max_length=40)),
-                ('fingerprint', models.CharField(help_text='SHA-256 of what was asked.', max_length=64)),
-                ('reserved_cents', models.PositiveIntegerField()),
-                ('day', models.DateField(help_text="Of the counters, in the tenant's zone.")),
-                ('correlation_id', models.CharField(blank=True, max_length=40)),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('enrichment', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='calls', to='integrations.enrichment')),
-                ('integration', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='integrations.integration')),
-                ('lead', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='vendor_calls', to='leads.lead')),
-                ('point', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='leads.contactpoint')),
-                ('sweep', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='calls', to='integrations.pullsweep')),
-                ('tenant', models.ForeignKey(db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
-            ],
-            options={
-                'db_table': 'vendor_calls',
-            },
-        ),
-        migrations.CreateModel(
-            name='VendorAnswer',
-            fields=[
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('id', tenants.fields.UlidField(editable=False, prefix='van', primary_key=True, serialize=False)),
-                ('result', models.CharField(choices=[('hit', 'Hit'), ('miss', 'Miss'), ('pending', 'Pending'), ('refused', 'Refused'), ('failed', 'Failed'), ('unknown', 'Unknown')], max_length=7)),
-                ('cost_cents', models.PositiveIntegerField(default=0)),
-                ('http_status', models.PositiveSmallIntegerField(null=True)),
-                ('latency_ms', models.PositiveIntegerField(null=True)),
-                ('request_id', models.CharField(blank=True, help_text="The vendor's.", max_length=120)),
-                ('error', models.CharField(blank=True, max_length=300)),
-                ('is_final', models.GeneratedField(db_persist=True, expression=models.Q(('result', 'pending'), _negated=True), output_field=models.BooleanField())),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('artifact', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='pipelines.artifact')),
-                ('tenant', models.ForeignKey(db_constraint=False, db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
-                ('call', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='answers', to='integrations.vendorcall')),
-            ],
-            options={
-                'db_table': 'vendor_answers',
-            },
-        ),
-        migrations.CreateModel(
-            name='VendorInput',
-            fields=[
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('id', tenants.fields.UlidField(editable=False, prefix='vin', primary_key=True, serialize=False)),
-                ('provider', models.CharField(max_length=40)),
-                ('service', models.CharField(max_length=40)),
-                ('fingerprint', models.CharField(max_length=64)),
-                ('fresh_until', models.DateTimeField()),
-                ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('call', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='integrations.vendorcall')),
-                ('tenant', models.ForeignKey(db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
-            ],
-            options={
-                'db_table': 'vendor_inputs',
-            },
-        ),
-        migrations.CreateModel(
-            name='VendorSeen',
-            fields=[
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('id', tenants.fields.UlidField(editable=False, prefix='vsn', primary_key=True, serialize=False)),
-                ('source', models.CharField(max_length=40)),
-                ('query_sig', models.CharField(max_length=64)),
-                ('vendor_id', models.CharField(max_length=120)),
-                ('closed', models.BooleanField(default=False)),
-                ('sweep', models.ForeignKey(db_constraint=False, db_index=False, help_text='The newest that listed it.', on_delete=django.db.models.deletion.PROTECT, related_name='+', to='integrations.pullsweep')),
-                ('tenant', models.ForeignKey(db_constraint=False, db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
-            ],
-            options={
-                'verbose_name_plural': 'vendor seen',
-                'db_table': 'vendor_seen',
-            },
-        ),
-        migrations.CreateModel(
-            name='VerificationCode',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('provider', models.CharField(max_length=40)),
-                ('channel', models.CharField(max_length=8)),
-                ('code', models.CharField(max_length=40)),
-                ('is_verified', models.BooleanField()),
-                ('meaning', models.CharField(blank=True, max_length=160)),
-            ],
-            options={
-                'db_table': 'verification_codes',
-                'constraints': [models.UniqueConstraint(fields=('provider', 'channel', 'code'), name='ux_verification_codes')],
+                'constraints': [
+                    models.UniqueConstraint(fields=('tenant', 'scope', 'period', 'starts'), name='ux_spend_counters'),
+                    models.CheckConstraint(condition=models.Q(('call_cap', None), ('calls__lte', models.F('call_cap')), _connector='OR'), name='spend_counters_calls_within_cap'),
+                    models.CheckConstraint(condition=models.Q(('cents_cap', None), ('cents__lte', models.F('cents_cap')), _connector='OR'), name='spend_counters_cents_within_cap'),
+                    models.CheckConstraint(condition=models.Q(('period__in', ['day', 'month'])), name='spend_counters_period_is_known'),
+                    tenants.constraints.NoDelete(name='spend_counters_stay'),
+                    models.UniqueConstraint(fields=('tenant', 'id'), name='ux_spend_counters_tenant_id'),
+                    tenants.constraints.TenantIsolation(name='spend_counters_isolation'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -285,371 +260,156 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': 'waterfall_stages',
+                'constraints': [
+                    models.UniqueConstraint(deferrable=django.db.models.constraints.Deferrable['DEFERRED'], fields=('tenant', 'position'), name='ux_waterfall_stages_position'),
+                    models.UniqueConstraint(fields=('tenant', 'name'), name='ux_waterfall_stages_name'),
+                    models.CheckConstraint(condition=models.Q(('kind__in', ['enrich', 'verify_email', 'verify_phone'])), name='waterfall_stages_kind_is_known'),
+                    tenants.constraints.NoDelete(name='waterfall_stages_stay'),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'integration'), name='fk_waterfall_stages_integration', to='integrations.Integration', to_fields=('tenant', 'id')),
+                    models.UniqueConstraint(fields=('tenant', 'id'), name='ux_waterfall_stages_tenant_id'),
+                    tenants.constraints.TenantIsolation(name='waterfall_stages_isolation'),
+                ],
             },
         ),
-        migrations.AddField(
-            model_name='vendorcall',
-            name='stage',
-            field=models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='calls', to='integrations.waterfallstage'),
-        ),
-        migrations.AddIndex(
-            model_name='enrichment',
-            index=models.Index(condition=models.Q(('state__in', ['queued', 'running', 'parked', 'held'])), fields=['tenant', 'available_at'], name='enrichments_due'),
-        ),
-        migrations.AddIndex(
-            model_name='enrichment',
-            index=models.Index(fields=['tenant', 'run'], name='enrichments_run'),
-        ),
-        migrations.AddConstraint(
-            model_name='enrichment',
-            constraint=models.UniqueConstraint(condition=models.Q(('state__in', ['queued', 'running', 'parked', 'held'])), fields=('tenant', 'lead'), name='ux_enrichments_open'),
-        ),
-        migrations.AddConstraint(
-            model_name='enrichment',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['queued', 'running', 'parked', 'held', 'done', 'failed', 'cancelled'])), name='enrichments_state_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='enrichment',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state__in', ['queued', 'running', 'parked', 'held']), ('finished_at', None)), models.Q(models.Q(('state__in', ['queued', 'running', 'parked', 'held']), _negated=True), ('finished_at__isnull', False)), _connector='OR'), name='enrichments_finished_has_time'),
-        ),
-        migrations.AddConstraint(
-            model_name='enrichment',
-            constraint=tenants.constraints.NoDelete(name='enrichments_stay'),
-        ),
-        migrations.AddConstraint(
-            model_name='enrichment',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'lead'), name='fk_enrichments_lead', to='leads.Lead', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='enrichment',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'run'), name='fk_enrichments_run', to='pipelines.PipelineRun', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='enrichment',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'actor'), name='fk_enrichments_actor', to='tenants.Actor', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='enrichment',
-            constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_enrichments_tenant_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='enrichment',
-            constraint=tenants.constraints.TenantIsolation(name='enrichments_isolation'),
-        ),
-        migrations.AddConstraint(
-            model_name='providercircuit',
-            constraint=models.UniqueConstraint(fields=('tenant', 'integration'), name='ux_provider_circuits_integration'),
-        ),
-        migrations.AddConstraint(
-            model_name='providercircuit',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('probe_at', None), ('state', 'closed')), models.Q(models.Q(('state', 'closed'), _negated=True), ('opened_at__isnull', False), ('probe_at__isnull', False)), _connector='OR'), name='provider_circuits_open_has_times'),
-        ),
-        migrations.AddConstraint(
-            model_name='providercircuit',
-            constraint=tenants.constraints.NoDelete(name='provider_circuits_stay'),
-        ),
-        migrations.AddConstraint(
-            model_name='providercircuit',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'integration'), name='fk_provider_circuits_integration', to='integrations.Integration', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='providercircuit',
-            constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_provider_circuits_tenant_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='providercircuit',
-            constraint=tenants.constraints.TenantIsolation(name='provider_circuits_isolation'),
-        ),
-        migrations.AddIndex(
-            model_name='pullquery',
-            index=models.Index(condition=models.Q(('enabled', True), ('next_run_at__isnull', False)), fields=['tenant', 'next_run_at'], name='pull_queries_due'),
-        ),
-        migrations.AddConstraint(
-            model_name='pullquery',
-            constraint=models.UniqueConstraint(fields=('tenant', 'integration', 'name'), name='ux_pull_queries_name'),
-        ),
-        migrations.AddConstraint(
-            model_name='pullquery',
-            constraint=models.CheckConstraint(condition=models.Q(('page_size__gte', 1), ('page_size__lte', 500)), name='pull_queries_page_size'),
-        ),
-        migrations.AddConstraint(
-            model_name='pullquery',
-            constraint=models.CheckConstraint(condition=models.Q(('every_minutes', None), ('every_minutes__gte', 5), _connector='OR'), name='pull_queries_not_all_the_time'),
-        ),
-        migrations.AddConstraint(
-            model_name='pullquery',
-            constraint=tenants.constraints.NoDelete(name='pull_queries_stay'),
-        ),
-        migrations.AddConstraint(
-            model_name='pullquery',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'integration'), name='fk_pull_queries_integration', to='integrations.Integration', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='pullquery',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'actor'), name='fk_pull_queries_actor', to='tenants.Actor', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='pullquery',
-            constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_pull_queries_tenant_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='pullquery',
-            constraint=tenants.constraints.TenantIsolation(name='pull_queries_isolation'),
-        ),
-        migrations.AddIndex(
-            model_name='pullsweep',
-            index=models.Index(fields=['tenant', 'query', '-id'], name='pull_sweeps_query'),
-        ),
-        migrations.AddConstraint(
-            model_name='pullsweep',
-            constraint=models.UniqueConstraint(condition=models.Q(('status', 'closed'), _negated=True), fields=('tenant', 'source', 'query_sig'), name='ux_pull_sweeps_open'),
-        ),
-        migrations.AddConstraint(
-            model_name='pullsweep',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['open', 'paused', 'closed'])), name='pull_sweeps_status_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='pullsweep',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('closed_at__gte', models.F('started_at')), ('status', 'closed')), models.Q(models.Q(('status', 'closed'), _negated=True), ('closed_at', None)), _connector='OR'), name='pull_sweeps_closed_has_time'),
-        ),
-        migrations.AddConstraint(
-            model_name='pullsweep',
-            constraint=models.CheckConstraint(condition=models.Q(('cost_cents__lte', models.F('cap_cents'))), name='pull_sweeps_within_cap'),
-        ),
-        migrations.AddConstraint(
-            model_name='pullsweep',
-            constraint=tenants.constraints.NoDelete(name='pull_sweeps_stay'),
-        ),
-        migrations.AddConstraint(
-            model_name='pullsweep',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'query'), name='fk_pull_sweeps_query', to='integrations.PullQuery', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='pullsweep',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'run'), name='fk_pull_sweeps_run', to='pipelines.PipelineRun', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='pullsweep',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'actor'), name='fk_pull_sweeps_actor', to='tenants.Actor', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='pullsweep',
-            constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_pull_sweeps_tenant_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='pullsweep',
-            constraint=tenants.constraints.TenantIsolation(name='pull_sweeps_isolation'),
-        ),
-        migrations.AddConstraint(
-            model_name='pullpage',
-            constraint=models.UniqueConstraint(fields=('tenant', 'sweep', 'page_no'), name='ux_pull_pages'),
-        ),
-        migrations.AddConstraint(
-            model_name='pullpage',
-            constraint=tenants.constraints.AppendOnly(name='pull_pages_append_only'),
-        ),
-        migrations.AddConstraint(
-            model_name='pullpage',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'sweep'), name='fk_pull_pages_sweep', to='integrations.PullSweep', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='pullpage',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'artifact'), name='fk_pull_pages_artifact', to='pipelines.Artifact', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='pullpage',
-            constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_pull_pages_tenant_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='pullpage',
-            constraint=tenants.constraints.TenantIsolation(name='pull_pages_isolation'),
-        ),
-        migrations.AddConstraint(
-            model_name='spendcounter',
-            constraint=models.UniqueConstraint(fields=('tenant', 'scope', 'period', 'starts'), name='ux_spend_counters'),
-        ),
-        migrations.AddConstraint(
-            model_name='spendcounter',
-            constraint=models.CheckConstraint(condition=models.Q(('call_cap', None), ('calls__lte', models.F('call_cap')), _connector='OR'), name='spend_counters_calls_within_cap'),
-        ),
-        migrations.AddConstraint(
-            model_name='spendcounter',
-            constraint=models.CheckConstraint(condition=models.Q(('cents_cap', None), ('cents__lte', models.F('cents_cap')), _connector='OR'), name='spend_counters_cents_within_cap'),
-        ),
-        migrations.AddConstraint(
-            model_name='spendcounter',
-            constraint=models.CheckConstraint(condition=models.Q(('period__in', ['day', 'month'])), name='spend_counters_period_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='spendcounter',
-            constraint=tenants.constraints.NoDelete(name='spend_counters_stay'),
-        ),
-        migrations.AddConstraint(
-            model_name='spendcounter',
-            constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_spend_counters_tenant_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='spendcounter',
-            constraint=tenants.constraints.TenantIsolation(name='spend_counters_isolation'),
-        ),
-        migrations.AddIndex(
-            model_name='vendoranswer',
-            index=models.Index(fields=['tenant', 'call'], name='vendor_answers_call'),
-        ),
-        migrations.AddIndex(
-            model_name='vendoranswer',
-            index=models.Index(condition=models.Q(('request_id', ''), _negated=True), fields=['tenant', 'request_id'], name='vendor_answers_request'),
-        ),
-        migrations.AddConstraint(
-            model_name='vendoranswer',
-            constraint=models.UniqueConstraint(condition=models.Q(('result', 'pending'), _negated=True), fields=('tenant', 'call'), name='ux_vendor_answers_final'),
-        ),
-        migrations.AddConstraint(
-            model_name='vendoranswer',
-            constraint=models.CheckConstraint(condition=models.Q(('result__in', ['hit', 'miss', 'pending', 'refused', 'failed', 'unknown'])), name='vendor_answers_result_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='vendoranswer',
-            constraint=tenants.constraints.AppendOnly(name='vendor_answers_append_only'),
-        ),
-        migrations.AddConstraint(
-            model_name='vendoranswer',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'call'), name='fk_vendor_answers_call', to='integrations.VendorCall', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='vendoranswer',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'artifact'), name='fk_vendor_answers_artifact', to='pipelines.Artifact', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='vendoranswer',
-            constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_vendor_answers_tenant_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='vendoranswer',
-            constraint=tenants.constraints.TenantIsolation(name='vendor_answers_isolation'),
-        ),
-        migrations.AddConstraint(
-            model_name='vendorinput',
-            constraint=models.UniqueConstraint(fields=('tenant', 'provider', 'service', 'fingerprint'), name='ux_vendor_inputs'),
-        ),
-        migrations.AddConstraint(
-            model_name='vendorinput',
-            constraint=tenants.constraints.NoDelete(name='vendor_inputs_stay'),
-        ),
-        migrations.AddConstraint(
-            model_name='vendorinput',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'call'), name='fk_vendor_inputs_call', to='integrations.VendorCall', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='vendorinput',
-            constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_vendor_inputs_tenant_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='vendorinput',
-            constraint=tenants.constraints.TenantIsolation(name='vendor_inputs_isolation'),
-        ),
-        migrations.AddIndex(
-            model_name='vendorseen',
-            index=models.Index(condition=models.Q(('closed', False)), fields=['tenant', 'sweep'], name='vendor_seen_open'),
-        ),
-        migrations.AddConstraint(
-            model_name='vendorseen',
-            constraint=models.UniqueConstraint(fields=('tenant', 'source', 'query_sig', 'vendor_id'), name='ux_vendor_seen'),
-        ),
-        migrations.AddConstraint(
-            model_name='vendorseen',
-            constraint=tenants.constraints.NoDelete(name='vendor_seen_stays'),
-        ),
-        migrations.AddConstraint(
-            model_name='vendorseen',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'sweep'), name='fk_vendor_seen_sweep', to='integrations.PullSweep', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='vendorseen',
-            constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_vendor_seen_tenant_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='vendorseen',
-            constraint=tenants.constraints.TenantIsolation(name='vendor_seen_isolation'),
-        ),
-        migrations.AddConstraint(
-            model_name='waterfallstage',
-            constraint=models.UniqueConstraint(deferrable=django.db.models.constraints.Deferrable['DEFERRED'], fields=('tenant', 'position'), name='ux_waterfall_stages_position'),
-        ),
-        migrations.AddConstraint(
-            model_name='waterfallstage',
-            constraint=models.UniqueConstraint(fields=('tenant', 'name'), name='ux_waterfall_stages_name'),
-        ),
-        migrations.AddConstraint(
-            model_name='waterfallstage',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['enrich', 'verify_email', 'verify_phone'])), name='waterfall_stages_kind_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='waterfallstage',
-            constraint=tenants.constraints.NoDelete(name='waterfall_stages_stay'),
-        ),
-        migrations.AddConstraint(
-            model_name='waterfallstage',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'integration'), name='fk_waterfall_stages_integration', to='integrations.Integration', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='waterfallstage',
-            constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_waterfall_stages_tenant_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='waterfallstage',
-            constraint=tenants.constraints.TenantIsolation(name='waterfall_stages_isolation'),
-        ),
-        migrations.AddIndex(
-            model_name='vendorcall',
-            index=models.Index(fields=['tenant', 'lead', '-id'], name='vendor_calls_lead'),
-        ),
-        migrations.AddIndex(
-            model_name='vendorcall',
-            index=models.Index(fields=['tenant', 'provider', 'day'], name='vendor_calls_day'),
-        ),
-        migrations.AddIndex(
-            model_name='vendorcall',
-            index=models.Index(fields=['tenant', 'sweep'], name='vendor_calls_sweep'),
-        ),
-        migrations.AddConstraint(
-            model_name='vendorcall',
-            constraint=models.CheckConstraint(condition=models.Q(('fingerprint__regex', '^[0-9a-f]{64}$')), name='vendor_calls_fingerprint_is_sha256'),
-        ),
-        migrations.AddConstraint(
-            model_name='vendorcall',
-            constraint=tenants.constraints.AppendOnly(name='vendor_calls_append_only'),
-        ),
-        migrations.AddConstraint(
-            model_name='vendorcall',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'integration'), name='fk_vendor_calls_integration', to='integrations.Integration', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='vendorcall',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'stage'), name='fk_vendor_calls_stage', to='integrations.WaterfallStage', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='vendorcall',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'enrichment'), name='fk_vendor_calls_enrichment', to='integrations.Enrichment', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='vendorcall',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'sweep'), name='fk_vendor_calls_sweep', to='integrations.PullSweep', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='vendorcall',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'lead'), name='fk_vendor_calls_lead', to='leads.Lead', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='vendorcall',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'point'), name='fk_vendor_calls_point', to='leads.ContactPoint', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='vendorcall',
-            constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_vendor_calls_tenant_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='vendorcall',
-            constraint=tenants.constraints.TenantIsolation(name='vendor_calls_isolation'),
+        migrations.CreateModel(
+            name='VendorCall',
+            fields=[
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('id', tenants.fields.UlidField(editable=False, prefix='strace', primary_key=True, serialize=False)),
+                ('provider', models.CharField(max_length=40)),
+                ('service', models.CharField(max_length=40)),
+                ('fingerprint', models.CharField(help_text='SHA-256 of what was asked.', max_length=64)),
+                ('reserved_cents', models.PositiveIntegerField()),
+                ('day', models.DateField(help_text="Of the counters, in the tenant's zone.")),
+                ('correlation_id', models.CharField(blank=True, max_length=40)),
+                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('enrichment', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='calls', to='integrations.enrichment')),
+                ('integration', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='integrations.integration')),
+                ('lead', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='vendor_calls', to='leads.lead')),
+                ('point', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='leads.contactpoint')),
+                ('sweep', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='calls', to='integrations.pullsweep')),
+                ('tenant', models.ForeignKey(db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
+                ('stage', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='calls', to='integrations.waterfallstage')),
+            ],
+            options={
+                'db_table': 'vendor_calls',
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('fingerprint__regex', '^[0-9a-f]{64}$')), name='vendor_calls_fingerprint_is_sha256'),
+                    tenants.constraints.AppendOnly(name='vendor_calls_append_only'),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'integration'), name='fk_vendor_calls_integration', to='integrations.Integration', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'stage'), name='fk_vendor_calls_stage', to='integrations.WaterfallStage', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'enrichment'), name='fk_vendor_calls_enrichment', to='integrations.Enrichment', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'sweep'), name='fk_vendor_calls_sweep', to='integrations.PullSweep', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'lead'), name='fk_vendor_calls_lead', to='leads.Lead', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'point'), name='fk_vendor_calls_point', to='leads.ContactPoint', to_fields=('tenant', 'id')),
+                    models.UniqueConstraint(fields=('tenant', 'id'), name='ux_vendor_calls_tenant_id'),
+                    tenants.constraints.TenantIsolation(name='vendor_calls_isolation'),
+                ],
+                'indexes': [
+                    models.Index(fields=['tenant', 'lead', '-id'], name='vendor_calls_lead'),
+                    models.Index(fields=['tenant', 'provider', 'day'], name='vendor_calls_day'),
+                    models.Index(fields=['tenant', 'sweep'], name='vendor_calls_sweep'),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name='VendorAnswer',
+            fields=[
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('id', tenants.fields.UlidField(editable=False, prefix='van', primary_key=True, serialize=False)),
+                ('result', models.CharField(choices=[('hit', 'Hit'), ('miss', 'Miss'), ('pending', 'Pending'), ('refused', 'Refused'), ('failed', 'Failed'), ('unknown', 'Unknown')], max_length=7)),
+                ('cost_cents', models.PositiveIntegerField(default=0)),
+                ('http_status', models.PositiveSmallIntegerField(null=True)),
+                ('latency_ms', models.PositiveIntegerField(null=True)),
+                ('request_id', models.CharField(blank=True, help_text="The vendor's.", max_length=120)),
+                ('error', models.CharField(blank=True, max_length=300)),
+                ('is_final', models.GeneratedField(db_persist=True, expression=models.Q(('result', 'pending'), _negated=True), output_field=models.BooleanField())),
+                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('artifact', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='pipelines.artifact')),
+                ('tenant', models.ForeignKey(db_constraint=False, db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
+                ('call', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='answers', to='integrations.vendorcall')),
+            ],
+            options={
+                'db_table': 'vendor_answers',
+                'constraints': [
+                    models.UniqueConstraint(condition=models.Q(('result', 'pending'), _negated=True), fields=('tenant', 'call'), name='ux_vendor_answers_final'),
+                    models.CheckConstraint(condition=models.Q(('result__in', ['hit', 'miss', 'pending', 'refused', 'failed', 'unknown'])), name='vendor_answers_result_is_known'),
+                    tenants.constraints.AppendOnly(name='vendor_answers_append_only'),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'call'), name='fk_vendor_answers_call', to='integrations.VendorCall', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'artifact'), name='fk_vendor_answers_artifact', to='pipelines.Artifact', to_fields=('tenant', 'id')),
+                    models.UniqueConstraint(fields=('tenant', 'id'), name='ux_vendor_answers_tenant_id'),
+                    tenants.constraints.TenantIsolation(name='vendor_answers_isolation'),
+                ],
+                'indexes': [
+                    models.Index(fields=['tenant', 'call'], name='vendor_answers_call'),
+                    models.Index(condition=models.Q(('request_id', ''), _negated=True), fields=['tenant', 'request_id'], name='vendor_answers_request'),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name='VendorInput',
+            fields=[
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('id', tenants.fields.UlidField(editable=False, prefix='vin', primary_key=True, serialize=False)),
+                ('provider', models.CharField(max_length=40)),
+                ('service', models.CharField(max_length=40)),
+                ('fingerprint', models.CharField(max_length=64)),
+                ('fresh_until', models.DateTimeField()),
+                ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('call', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='integrations.vendorcall')),
+                ('tenant', models.ForeignKey(db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
+            ],
+            options={
+                'db_table': 'vendor_inputs',
+                'constraints': [
+                    models.UniqueConstraint(fields=('tenant', 'provider', 'service', 'fingerprint'), name='ux_vendor_inputs'),
+                    tenants.constraints.NoDelete(name='vendor_inputs_stay'),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'call'), name='fk_vendor_inputs_call', to='integrations.VendorCall', to_fields=('tenant', 'id')),
+                    models.UniqueConstraint(fields=('tenant', 'id'), name='ux_vendor_inputs_tenant_id'),
+                    tenants.constraints.TenantIsolation(name='vendor_inputs_isolation'),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name='VendorSeen',
+            fields=[
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('id', tenants.fields.UlidField(editable=False, prefix='vsn', primary_key=True, serialize=False)),
+                ('source', models.CharField(max_length=40)),
+                ('query_sig', models.CharField(max_length=64)),
+                ('vendor_id', models.CharField(max_length=120)),
+                ('closed', models.BooleanField(default=False)),
+                ('sweep', models.ForeignKey(db_constraint=False, db_index=False, help_text='The newest that listed it.', on_delete=django.db.models.deletion.PROTECT, related_name='+', to='integrations.pullsweep')),
+                ('tenant', models.ForeignKey(db_constraint=False, db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
+            ],
+            options={
+                'verbose_name_plural': 'vendor seen',
+                'db_table': 'vendor_seen',
+                'constraints': [
+                    models.UniqueConstraint(fields=('tenant', 'source', 'query_sig', 'vendor_id'), name='ux_vendor_seen'),
+                    tenants.constraints.NoDelete(name='vendor_seen_stays'),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'sweep'), name='fk_vendor_seen_sweep', to='integrations.PullSweep', to_fields=('tenant', 'id')),
+                    models.UniqueConstraint(fields=('tenant', 'id'), name='ux_vendor_seen_tenant_id'),
+                    tenants.constraints.TenantIsolation(name='vendor_seen_isolation'),
+                ],
+                'indexes': [
+                    models.Index(condition=models.Q(('closed', False)), fields=['tenant', 'sweep'], name='vendor_seen_open'),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name='VerificationCode',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('provider', models.CharField(max_length=40)),
+                ('channel', models.CharField(max_length=8)),
+                ('code', models.CharField(max_length=40)),
+                ('is_verified', models.BooleanField()),
+                ('meaning', models.CharField(blank=True, max_length=160)),
+            ],
+            options={
+                'db_table': 'verification_codes',
+                'constraints': [models.UniqueConstraint(fields=('provider', 'channel', 'code'), name='ux_verification_codes')],
+            },
         ),
     ]

@@ -40,10 +40,23 @@ class Migration(migrations.Migration):
                 ('source_record_id', models.CharField(blank=True, max_length=120, null=True)),
                 ('superseded_at', models.DateTimeField(blank=True, editable=False, null=True)),
                 ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('lead', models.ForeignKey(blank=True, db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='businesses', to='leads.lead')),
+                ('run', models.ForeignKey(blank=True, db_constraint=False, db_index=False, editable=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='pipelines.pipelinerun')),
+                ('tenant', models.ForeignKey(db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
             ],
             options={
                 'verbose_name_plural': 'businesses',
                 'db_table': 'businesses',
+                'constraints': [
+                    models.UniqueConstraint(condition=models.Q(('source_file__isnull', False), ('source_record_id__isnull', False), ('superseded_at', None)), fields=('tenant', 'source_record_id', 'source_file'), name='ux_businesses_source'),
+                    models.UniqueConstraint(condition=models.Q(('lead__isnull', False), ('superseded_at', None)), fields=('tenant', 'lead', 'name'), name='ux_businesses_lead'),
+                    models.CheckConstraint(condition=models.Q(('name', ''), _negated=True), name='businesses_have_a_name'),
+                    tenants.constraints.NoDelete(name='businesses_stay'),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'lead'), name='fk_businesses_lead', to='leads.Lead', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'run'), name='fk_businesses_run', to='pipelines.PipelineRun', to_fields=('tenant', 'id')),
+                    models.UniqueConstraint(fields=('tenant', 'id'), name='ux_businesses_tenant_id'),
+                    tenants.constraints.TenantIsolation(name='businesses_isolation'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -67,9 +80,48 @@ class Migration(migrations.Migration):
                 ('confidence', models.PositiveSmallIntegerField(blank=True, help_text='0-100.', null=True)),
                 ('superseded_at', models.DateTimeField(blank=True, editable=False, null=True)),
                 ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('artifact', models.ForeignKey(blank=True, db_constraint=False, db_index=False, editable=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='pipelines.artifact')),
+                ('lead', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='contacts', to='leads.lead')),
+                ('tenant', models.ForeignKey(db_constraint=False, db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
             ],
             options={
                 'db_table': 'contacts',
+                'constraints': [
+                    models.UniqueConstraint(condition=models.Q(('superseded_at', None), models.Q(('full_name', ''), _negated=True)), fields=('tenant', 'lead', 'full_name'), name='ux_contacts_name'),
+                    models.CheckConstraint(condition=models.Q(('confidence', None), ('confidence__lte', 100), _connector='OR'), name='contacts_confidence_is_percent'),
+                    tenants.constraints.NoDelete(name='contacts_stay'),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'lead'), name='fk_contacts_lead', to='leads.Lead', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'artifact'), name='fk_contacts_artifact', to='pipelines.Artifact', to_fields=('tenant', 'id')),
+                    models.UniqueConstraint(fields=('tenant', 'id'), name='ux_contacts_tenant_id'),
+                    tenants.constraints.TenantIsolation(name='contacts_isolation'),
+                ],
+                'indexes': [
+                    models.Index(fields=['tenant', 'lead'], name='contacts_lead'),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name='ImportPreset',
+            fields=[
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('id', tenants.fields.UlidField(editable=False, prefix='imp', primary_key=True, serialize=False)),
+                ('name', models.CharField(max_length=80)),
+                ('fingerprint', models.CharField(help_text='SHA-256 of the header: names in lower case, in order.', max_length=64)),
+                ('mapping', models.JSONField(help_text='Per column of the file: header, target, transform, options.')),
+                ('options', models.JSONField(blank=True, default=dict)),
+                ('is_builtin', models.BooleanField(default=False)),
+                ('used_at', models.DateTimeField(blank=True, editable=False, null=True)),
+                ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('tenant', models.ForeignKey(db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
+            ],
+            options={
+                'db_table': 'import_presets',
+                'constraints': [
+                    models.UniqueConstraint(fields=('tenant', 'name'), name='ux_import_presets_name'),
+                    models.UniqueConstraint(fields=('tenant', 'fingerprint'), name='ux_import_presets_fingerprint'),
+                    models.UniqueConstraint(fields=('tenant', 'id'), name='ux_import_presets_tenant_id'),
+                    tenants.constraints.TenantIsolation(name='import_presets_isolation'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -104,9 +156,32 @@ class Migration(migrations.Migration):
                 ('finished_at', models.DateTimeField(null=True)),
                 ('error', models.TextField(blank=True)),
                 ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('actor', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.actor')),
+                ('run', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='pipelines.pipelinerun')),
+                ('tenant', models.ForeignKey(db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
+                ('undo_run', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='pipelines.pipelinerun')),
+                ('warnings_accepted_by', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.actor')),
+                ('preset', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='leads.importpreset')),
             ],
             options={
                 'db_table': 'imports',
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('state__in', ['uploading', 'uploaded', 'checking', 'checked', 'importing', 'paused', 'imported', 'undoing', 'undone', 'failed', 'discarded'])), name='imports_state_is_known'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('state__in', ['importing', 'imported']), _negated=True), ('confirmed_at__isnull', False), _connector='OR'), name='imports_write_after_confirm'),
+                    models.CheckConstraint(condition=models.Q(('state', 'failed'), ('error', ''), _connector='OR'), name='imports_only_failed_err'),
+                    tenants.constraints.NoDelete(name='imports_stay'),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'preset'), name='fk_imports_preset', to='leads.ImportPreset', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'run'), name='fk_imports_run', to='pipelines.PipelineRun', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'undo_run'), name='fk_imports_undo_run', to='pipelines.PipelineRun', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'warnings_accepted_by'), name='fk_imports_warnings_accepted_by', to='tenants.Actor', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'actor'), name='fk_imports_actor', to='tenants.Actor', to_fields=('tenant', 'id')),
+                    models.UniqueConstraint(fields=('tenant', 'id'), name='ux_imports_tenant_id'),
+                    tenants.constraints.TenantIsolation(name='imports_isolation'),
+                ],
+                'indexes': [
+                    models.Index(fields=['tenant', '-id'], name='imports_newest'),
+                    models.Index(fields=['tenant', 'checksum'], name='imports_checksum'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -116,26 +191,17 @@ class Migration(migrations.Migration):
                 ('id', tenants.fields.UlidField(editable=False, prefix='ipt', primary_key=True, serialize=False)),
                 ('number', models.PositiveIntegerField()),
                 ('content', models.BinaryField()),
+                ('imported', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='parts', to='leads.import')),
+                ('tenant', models.ForeignKey(db_constraint=False, db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
             ],
             options={
                 'db_table': 'import_parts',
-            },
-        ),
-        migrations.CreateModel(
-            name='ImportPreset',
-            fields=[
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('id', tenants.fields.UlidField(editable=False, prefix='imp', primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=80)),
-                ('fingerprint', models.CharField(help_text='SHA-256 of the header: names in lower case, in order.', max_length=64)),
-                ('mapping', models.JSONField(help_text='Per column of the file: header, target, transform, options.')),
-                ('options', models.JSONField(blank=True, default=dict)),
-                ('is_builtin', models.BooleanField(default=False)),
-                ('used_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-            ],
-            options={
-                'db_table': 'import_presets',
+                'constraints': [
+                    models.UniqueConstraint(fields=('tenant', 'imported', 'number'), name='ux_import_parts'),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'imported'), name='fk_import_parts_imported', to='leads.Import', to_fields=('tenant', 'id')),
+                    models.UniqueConstraint(fields=('tenant', 'id'), name='ux_import_parts_tenant_id'),
+                    tenants.constraints.TenantIsolation(name='import_parts_isolation'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -147,120 +213,23 @@ class Migration(migrations.Migration):
                 ('outcome', models.CharField(choices=[('error', 'Error'), ('duplicate', 'Duplicate in the file'), ('blocked', 'Blocked'), ('review', 'Waits for a person'), ('kept', 'Kept, because it was edited')], max_length=9)),
                 ('problem', models.CharField(blank=True, max_length=200)),
                 ('raw', models.JSONField(default=list, help_text="The row's values, as read.")),
+                ('imported', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='rows', to='leads.import')),
+                ('lead', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='leads.lead')),
+                ('tenant', models.ForeignKey(db_constraint=False, db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
             ],
             options={
                 'db_table': 'import_rows',
-            },
-        ),
-        migrations.CreateModel(
-            name='LeadActivity',
-            fields=[
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('id', tenants.fields.UlidField(editable=False, prefix='lact', primary_key=True, serialize=False)),
-                ('kind', models.CharField(max_length=40)),
-                ('channel', models.CharField(blank=True, max_length=8)),
-                ('subject', models.CharField(blank=True, max_length=200)),
-                ('content', models.TextField(blank=True)),
-                ('external_id', models.CharField(max_length=200, null=True)),
-                ('outcome', models.CharField(blank=True, max_length=60)),
-                ('correlation_id', models.CharField(blank=True, max_length=40)),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-            ],
-            options={
-                'verbose_name_plural': 'lead activities',
-                'db_table': 'lead_activities',
-            },
-        ),
-        migrations.CreateModel(
-            name='LeadCard',
-            fields=[
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('id', tenants.fields.UlidField(editable=False, prefix='ulc', primary_key=True, serialize=False)),
-                ('data_quality', models.PositiveSmallIntegerField(null=True)),
-                ('reachability', models.PositiveSmallIntegerField(null=True)),
-                ('role_score', models.PositiveSmallIntegerField(null=True)),
-                ('property_score', models.PositiveSmallIntegerField(null=True)),
-                ('business_score', models.PositiveSmallIntegerField(null=True)),
-                ('total_score', models.PositiveSmallIntegerField(default=0)),
-                ('breakdown', models.JSONField(default=dict)),
-                ('rule_version', models.PositiveIntegerField(default=1)),
-                ('enrichment_status', models.CharField(default='none', max_length=10)),
-                ('assigned_channel', models.CharField(blank=True, max_length=8)),
-                ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-            ],
-            options={
-                'db_table': 'lead_cards',
-            },
-        ),
-        migrations.CreateModel(
-            name='LeadScore',
-            fields=[
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('score', models.PositiveSmallIntegerField(help_text='Sum of the known parts.')),
-                ('band', models.CharField(choices=[('contactable', 'Contactable'), ('enriched', 'Enriched'), ('low', 'Low')], max_length=11)),
-                ('email', models.PositiveSmallIntegerField(help_text='Empty: nothing is known of it.', null=True)),
-                ('phone', models.PositiveSmallIntegerField(null=True)),
-                ('parcel', models.PositiveSmallIntegerField(null=True)),
-                ('occupied', models.PositiveSmallIntegerField(null=True)),
-                ('demographics', models.PositiveSmallIntegerField(null=True)),
-                ('rule_version', models.PositiveIntegerField()),
-                ('id', tenants.fields.UlidField(editable=False, prefix='lsc', primary_key=True, serialize=False)),
-                ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-            ],
-            options={
-                'db_table': 'lead_scores',
-            },
-        ),
-        migrations.CreateModel(
-            name='Merge',
-            fields=[
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('id', tenants.fields.UlidField(editable=False, prefix='mrg', primary_key=True, serialize=False)),
-                ('choices', models.JSONField(default=dict, help_text='Field → lead whose value was kept.')),
-                ('evidence', models.JSONField(default=dict)),
-                ('before', models.JSONField(default=dict, help_text="The survivor's fields before.")),
-                ('moved', models.JSONField(default=dict, help_text='Table → ids of rows that moved.')),
-                ('reason', models.CharField(blank=True, max_length=200)),
-                ('correlation_id', models.CharField(blank=True, max_length=40)),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('undone_at', models.DateTimeField(null=True)),
-            ],
-            options={
-                'db_table': 'merges',
-            },
-        ),
-        migrations.CreateModel(
-            name='MergeReview',
-            fields=[
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('id', tenants.fields.UlidField(editable=False, prefix='mrv', primary_key=True, serialize=False)),
-                ('score', models.PositiveSmallIntegerField(help_text='0-100: how sure it is that they are one.')),
-                ('reasons', models.JSONField(default=list, help_text='Per field: what agrees, what does not.')),
-                ('source', models.CharField(help_text='import, pull, crm, inbound or finder.', max_length=40)),
-                ('incoming', models.JSONField(null=True)),
-                ('incoming_done_at', models.DateTimeField(null=True)),
-                ('status', models.CharField(choices=[('open', 'Open'), ('merged', 'Merged'), ('not_duplicate', 'Not a duplicate'), ('dropped', 'Dropped')], default='open', max_length=13)),
-                ('decided_at', models.DateTimeField(null=True)),
-                ('reason', models.CharField(blank=True, max_length=200)),
-                ('correlation_id', models.CharField(blank=True, max_length=40)),
-                ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-            ],
-            options={
-                'db_table': 'merge_reviews',
-            },
-        ),
-        migrations.CreateModel(
-            name='Ownership',
-            fields=[
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('id', tenants.fields.UlidField(editable=False, prefix='own', primary_key=True, serialize=False)),
-                ('role', models.CharField(choices=[('owner', 'Owner'), ('ceo', 'CEO'), ('partner', 'Partner'), ('investor', 'Investor'), ('sales', 'Sales'), ('executive', 'Executive'), ('manager', 'Manager'), ('professional', 'Professional'), ('unknown', 'Unknown')], default='unknown', max_length=12)),
-                ('share', models.DecimalField(blank=True, decimal_places=2, help_text='Percent.', max_digits=5, null=True)),
-                ('is_decision_maker', models.BooleanField(blank=True, null=True)),
-                ('ended_at', models.DateTimeField(blank=True, null=True)),
-            ],
-            options={
-                'db_table': 'ownerships',
+                'constraints': [
+                    models.UniqueConstraint(fields=('tenant', 'imported', 'row_no', 'outcome'), name='ux_import_rows'),
+                    models.CheckConstraint(condition=models.Q(('outcome__in', ['error', 'duplicate', 'blocked', 'review', 'kept'])), name='import_rows_outcome_is_known'),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'imported'), name='fk_import_rows_imported', to='leads.Import', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'lead'), name='fk_import_rows_lead', to='leads.Lead', to_fields=('tenant', 'id')),
+                    models.UniqueConstraint(fields=('tenant', 'id'), name='ux_import_rows_tenant_id'),
+                    tenants.constraints.TenantIsolation(name='import_rows_isolation'),
+                ],
+                'indexes': [
+                    models.Index(models.F('tenant'), models.F('imported'), models.F('outcome'), models.F('row_no'), name='import_rows_outcome'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -296,10 +265,249 @@ class Migration(migrations.Migration):
                 ('mailing_address', models.JSONField(blank=True, default=dict)),
                 ('superseded_at', models.DateTimeField(blank=True, editable=False, null=True)),
                 ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('artifact', models.ForeignKey(blank=True, db_constraint=False, db_index=False, editable=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='pipelines.artifact')),
+                ('lead', models.ForeignKey(blank=True, db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='properties', to='leads.lead')),
+                ('run', models.ForeignKey(blank=True, db_constraint=False, db_index=False, editable=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='pipelines.pipelinerun')),
+                ('tenant', models.ForeignKey(db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
             ],
             options={
                 'verbose_name_plural': 'properties',
                 'db_table': 'properties',
+                'constraints': [
+                    models.UniqueConstraint(condition=models.Q(('external_id__isnull', False), ('superseded_at', None)), fields=('tenant', 'source', 'external_id'), name='ux_properties_source'),
+                    models.UniqueConstraint(condition=models.Q(('external_id', None), ('lead__isnull', False), ('superseded_at', None)), fields=('tenant', 'lead', 'source'), name='ux_properties_lead'),
+                    tenants.constraints.NoDelete(name='properties_stay'),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'lead'), name='fk_properties_lead', to='leads.Lead', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'artifact'), name='fk_properties_artifact', to='pipelines.Artifact', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'run'), name='fk_properties_run', to='pipelines.PipelineRun', to_fields=('tenant', 'id')),
+                    models.UniqueConstraint(fields=('tenant', 'id'), name='ux_properties_tenant_id'),
+                    tenants.constraints.TenantIsolation(name='properties_isolation'),
+                ],
+                'indexes': [
+                    models.Index(fields=['tenant', 'lead'], name='properties_lead'),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name='LeadCard',
+            fields=[
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('id', tenants.fields.UlidField(editable=False, prefix='ulc', primary_key=True, serialize=False)),
+                ('data_quality', models.PositiveSmallIntegerField(null=True)),
+                ('reachability', models.PositiveSmallIntegerField(null=True)),
+                ('role_score', models.PositiveSmallIntegerField(null=True)),
+                ('property_score', models.PositiveSmallIntegerField(null=True)),
+                ('business_score', models.PositiveSmallIntegerField(null=True)),
+                ('total_score', models.PositiveSmallIntegerField(default=0)),
+                ('breakdown', models.JSONField(default=dict)),
+                ('rule_version', models.PositiveIntegerField(default=1)),
+                ('enrichment_status', models.CharField(default='none', max_length=10)),
+                ('assigned_channel', models.CharField(blank=True, max_length=8)),
+                ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('assigned_worker', models.ForeignKey(blank=True, db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='leads.worker')),
+                ('business', models.ForeignKey(blank=True, db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='leads.business')),
+                ('contact', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='cards', to='leads.contact')),
+                ('lead', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='cards', to='leads.lead')),
+                ('tenant', models.ForeignKey(db_constraint=False, db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
+                ('property', models.ForeignKey(blank=True, db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='leads.property')),
+            ],
+            options={
+                'db_table': 'lead_cards',
+                'constraints': [
+                    models.UniqueConstraint(fields=('tenant', 'contact'), name='ux_lead_cards_contact'),
+                    models.CheckConstraint(condition=models.Q(('total_score__lte', 100)), name='lead_cards_total_is_percent'),
+                    tenants.constraints.NoDelete(name='lead_cards_stay'),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'contact'), name='fk_lead_cards_contact', to='leads.Contact', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'lead'), name='fk_lead_cards_lead', to='leads.Lead', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'business'), name='fk_lead_cards_business', to='leads.Business', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'property'), name='fk_lead_cards_property', to='leads.Property', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'assigned_worker'), name='fk_lead_cards_assigned_worker', to='leads.Worker', to_fields=('tenant', 'id')),
+                    models.UniqueConstraint(fields=('tenant', 'id'), name='ux_lead_cards_tenant_id'),
+                    tenants.constraints.TenantIsolation(name='lead_cards_isolation'),
+                ],
+                'indexes': [
+                    models.Index(fields=['tenant', 'lead'], name='lead_cards_lead'),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name='LeadActivity',
+            fields=[
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('id', tenants.fields.UlidField(editable=False, prefix='lact', primary_key=True, serialize=False)),
+                ('kind', models.CharField(max_length=40)),
+                ('channel', models.CharField(blank=True, max_length=8)),
+                ('subject', models.CharField(blank=True, max_length=200)),
+                ('content', models.TextField(blank=True)),
+                ('external_id', models.CharField(max_length=200, null=True)),
+                ('outcome', models.CharField(blank=True, max_length=60)),
+                ('correlation_id', models.CharField(blank=True, max_length=40)),
+                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('lead', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='activities', to='leads.lead')),
+                ('tenant', models.ForeignKey(db_constraint=False, db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
+                ('worker', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='leads.worker')),
+                ('card', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='activities', to='leads.leadcard')),
+            ],
+            options={
+                'verbose_name_plural': 'lead activities',
+                'db_table': 'lead_activities',
+                'constraints': [
+                    models.UniqueConstraint(condition=models.Q(('external_id__isnull', False)), fields=('tenant', 'external_id'), name='ux_lead_activities_external'),
+                    tenants.constraints.AppendOnly(name='lead_activities_append_only'),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'lead'), name='fk_lead_activities_lead', to='leads.Lead', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'card'), name='fk_lead_activities_card', to='leads.LeadCard', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'worker'), name='fk_lead_activities_worker', to='leads.Worker', to_fields=('tenant', 'id')),
+                    models.UniqueConstraint(fields=('tenant', 'id'), name='ux_lead_activities_tenant_id'),
+                    tenants.constraints.TenantIsolation(name='lead_activities_isolation'),
+                ],
+                'indexes': [
+                    models.Index(models.F('tenant'), models.F('lead'), models.OrderBy(models.F('id'), descending=True), name='lead_activities_lead'),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name='LeadScore',
+            fields=[
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('score', models.PositiveSmallIntegerField(help_text='Sum of the known parts.')),
+                ('band', models.CharField(choices=[('contactable', 'Contactable'), ('enriched', 'Enriched'), ('low', 'Low')], max_length=11)),
+                ('email', models.PositiveSmallIntegerField(help_text='Empty: nothing is known of it.', null=True)),
+                ('phone', models.PositiveSmallIntegerField(null=True)),
+                ('parcel', models.PositiveSmallIntegerField(null=True)),
+                ('occupied', models.PositiveSmallIntegerField(null=True)),
+                ('demographics', models.PositiveSmallIntegerField(null=True)),
+                ('rule_version', models.PositiveIntegerField()),
+                ('id', tenants.fields.UlidField(editable=False, prefix='lsc', primary_key=True, serialize=False)),
+                ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('lead', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='scores', to='leads.lead')),
+                ('tenant', models.ForeignKey(db_constraint=False, db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
+            ],
+            options={
+                'db_table': 'lead_scores',
+                'constraints': [
+                    models.UniqueConstraint(fields=('tenant', 'lead'), name='ux_lead_scores_lead'),
+                    models.CheckConstraint(condition=models.Q(('band__in', ['contactable', 'enriched', 'low'])), name='lead_scores_band_is_known'),
+                    models.CheckConstraint(condition=models.Q(('score', django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(django.db.models.functions.comparison.Coalesce(models.F('email'), 0), '+', django.db.models.functions.comparison.Coalesce(models.F('phone'), 0)), '+', django.db.models.functions.comparison.Coalesce(models.F('parcel'), 0)), '+', django.db.models.functions.comparison.Coalesce(models.F('occupied'), 0)), '+', django.db.models.functions.comparison.Coalesce(models.F('demographics'), 0)))), name='lead_scores_sum_of_parts'),
+                    tenants.constraints.NoDelete(name='lead_scores_stay'),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'lead'), name='fk_lead_scores_lead', to='leads.Lead', to_fields=('tenant', 'id')),
+                    models.UniqueConstraint(fields=('tenant', 'id'), name='ux_lead_scores_tenant_id'),
+                    tenants.constraints.TenantIsolation(name='lead_scores_isolation'),
+                ],
+                'indexes': [
+                    models.Index(fields=['tenant', 'band', 'lead'], name='lead_scores_band'),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name='Merge',
+            fields=[
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('id', tenants.fields.UlidField(editable=False, prefix='mrg', primary_key=True, serialize=False)),
+                ('choices', models.JSONField(default=dict, help_text='Field → lead whose value was kept.')),
+                ('evidence', models.JSONField(default=dict)),
+                ('before', models.JSONField(default=dict, help_text="The survivor's fields before.")),
+                ('moved', models.JSONField(default=dict, help_text='Table → ids of rows that moved.')),
+                ('reason', models.CharField(blank=True, max_length=200)),
+                ('correlation_id', models.CharField(blank=True, max_length=40)),
+                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('undone_at', models.DateTimeField(null=True)),
+                ('actor', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.actor')),
+                ('merged', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='merged_by', to='leads.lead')),
+                ('survivor', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='merges', to='leads.lead')),
+                ('tenant', models.ForeignKey(db_constraint=False, db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
+                ('undone_by', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.actor')),
+            ],
+            options={
+                'db_table': 'merges',
+                'constraints': [
+                    models.UniqueConstraint(condition=models.Q(('undone_at', None)), fields=('tenant', 'merged'), name='ux_merges_live'),
+                    models.CheckConstraint(condition=models.Q(('survivor', models.F('merged')), _negated=True), name='merges_of_two'),
+                    tenants.constraints.NoDelete(name='merges_stay'),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'survivor'), name='fk_merges_survivor', to='leads.Lead', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'merged'), name='fk_merges_merged', to='leads.Lead', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'actor'), name='fk_merges_actor', to='tenants.Actor', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'undone_by'), name='fk_merges_undone_by', to='tenants.Actor', to_fields=('tenant', 'id')),
+                    models.UniqueConstraint(fields=('tenant', 'id'), name='ux_merges_tenant_id'),
+                    tenants.constraints.TenantIsolation(name='merges_isolation'),
+                ],
+                'indexes': [
+                    models.Index(fields=['tenant', 'survivor'], name='merges_survivor'),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name='MergeReview',
+            fields=[
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('id', tenants.fields.UlidField(editable=False, prefix='mrv', primary_key=True, serialize=False)),
+                ('score', models.PositiveSmallIntegerField(help_text='0-100: how sure it is that they are one.')),
+                ('reasons', models.JSONField(default=list, help_text='Per field: what agrees, what does not.')),
+                ('source', models.CharField(help_text='import, pull, crm, inbound or finder.', max_length=40)),
+                ('incoming', models.JSONField(null=True)),
+                ('incoming_done_at', models.DateTimeField(null=True)),
+                ('status', models.CharField(choices=[('open', 'Open'), ('merged', 'Merged'), ('not_duplicate', 'Not a duplicate'), ('dropped', 'Dropped')], default='open', max_length=13)),
+                ('decided_at', models.DateTimeField(null=True)),
+                ('reason', models.CharField(blank=True, max_length=200)),
+                ('correlation_id', models.CharField(blank=True, max_length=40)),
+                ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('decided_by', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.actor')),
+                ('left', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='reviews_left', to='leads.lead')),
+                ('right', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='reviews_right', to='leads.lead')),
+                ('run', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='pipelines.pipelinerun')),
+                ('tenant', models.ForeignKey(db_constraint=False, db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
+            ],
+            options={
+                'db_table': 'merge_reviews',
+                'constraints': [
+                    models.UniqueConstraint(condition=models.Q(('status', 'open')), fields=('tenant', 'left', 'right'), name='ux_merge_reviews_open'),
+                    models.UniqueConstraint(condition=models.Q(('status', 'not_duplicate')), fields=('tenant', 'left', 'right'), name='ux_merge_reviews_settled'),
+                    models.CheckConstraint(condition=models.Q(('left__lt', models.F('right'))), name='merge_reviews_in_order'),
+                    models.CheckConstraint(condition=models.Q(('score__lte', 100)), name='merge_reviews_percent'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('decided_at', None), ('status', 'open')), models.Q(models.Q(('status', 'open'), _negated=True), ('decided_at__isnull', False)), _connector='OR'), name='merge_reviews_decided_has_time'),
+                    models.CheckConstraint(condition=models.Q(('status__in', ['open', 'merged', 'not_duplicate', 'dropped'])), name='merge_reviews_status_is_known'),
+                    tenants.constraints.NoDelete(name='merge_reviews_stay'),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'left'), name='fk_merge_reviews_left', to='leads.Lead', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'right'), name='fk_merge_reviews_right', to='leads.Lead', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'run'), name='fk_merge_reviews_run', to='pipelines.PipelineRun', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'decided_by'), name='fk_merge_reviews_decided_by', to='tenants.Actor', to_fields=('tenant', 'id')),
+                    models.UniqueConstraint(fields=('tenant', 'id'), name='ux_merge_reviews_tenant_id'),
+                    tenants.constraints.TenantIsolation(name='merge_reviews_isolation'),
+                ],
+                'indexes': [
+                    models.Index(models.F('tenant'), models.OrderBy(models.F('score'), descending=True), models.OrderBy(models.F('id'), descending=True), condition=models.Q(('status', 'open')), name='merge_reviews_queue'),
+                    models.Index(fields=['tenant', 'right'], name='merge_reviews_right'),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name='Ownership',
+            fields=[
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('id', tenants.fields.UlidField(editable=False, prefix='own', primary_key=True, serialize=False)),
+                ('role', models.CharField(choices=[('owner', 'Owner'), ('ceo', 'CEO'), ('partner', 'Partner'), ('investor', 'Investor'), ('sales', 'Sales'), ('executive', 'Executive'), ('manager', 'Manager'), ('professional', 'Professional'), ('unknown', 'Unknown')], default='unknown', max_length=12)),
+                ('share', models.DecimalField(blank=True, decimal_places=2, help_text='Percent.', max_digits=5, null=True)),
+                ('is_decision_maker', models.BooleanField(blank=True, null=True)),
+                ('ended_at', models.DateTimeField(blank=True, null=True)),
+                ('business', models.ForeignKey(blank=True, db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='owners', to='leads.business')),
+                ('contact', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='ownerships', to='leads.contact')),
+                ('tenant', models.ForeignKey(db_constraint=False, db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
+                ('property', models.ForeignKey(blank=True, db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='owners', to='leads.property')),
+            ],
+            options={
+                'db_table': 'ownerships',
+                'constraints': [
+                    models.UniqueConstraint(condition=models.Q(('business__isnull', False)), fields=('tenant', 'contact', 'business'), name='ux_ownerships_business'),
+                    models.UniqueConstraint(condition=models.Q(('property__isnull', False)), fields=('tenant', 'contact', 'property'), name='ux_ownerships_property'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('business', None), ('property__isnull', False)), models.Q(('business__isnull', False), ('property', None)), _connector='OR'), name='ownerships_of_one_thing'),
+                    models.CheckConstraint(condition=models.Q(('role__in', ['owner', 'ceo', 'partner', 'investor', 'sales', 'executive', 'manager', 'professional', 'unknown'])), name='ownerships_role_is_known'),
+                    models.CheckConstraint(condition=models.Q(('share', None), models.Q(('share__gte', 0), ('share__lte', 100)), _connector='OR'), name='ownerships_share_is_percent'),
+                    tenants.constraints.NoDelete(name='ownerships_stay'),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'contact'), name='fk_ownerships_contact', to='leads.Contact', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'business'), name='fk_ownerships_business', to='leads.Business', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'property'), name='fk_ownerships_property', to='leads.Property', to_fields=('tenant', 'id')),
+                    models.UniqueConstraint(fields=('tenant', 'id'), name='ux_ownerships_tenant_id'),
+                    tenants.constraints.TenantIsolation(name='ownerships_isolation'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -313,9 +521,22 @@ class Migration(migrations.Migration):
                 ('signs', models.JSONField(default=list, help_text='What it counted.')),
                 ('payload', models.JSONField(blank=True, default=dict)),
                 ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('property', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='distress_scores', to='leads.property')),
+                ('tenant', models.ForeignKey(db_constraint=False, db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
             ],
             options={
                 'db_table': 'property_distress_scores',
+                'constraints': [
+                    models.UniqueConstraint(fields=('tenant', 'provider', 'external_id'), name='ux_property_distress_scores'),
+                    models.CheckConstraint(condition=models.Q(('score__lte', 100)), name='distress_scores_are_percent'),
+                    tenants.constraints.NoDelete(name='property_distress_scores_stay'),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'property'), name='fk_property_distress_scores_property', to='leads.Property', to_fields=('tenant', 'id')),
+                    models.UniqueConstraint(fields=('tenant', 'id'), name='ux_property_distress_scores_tenant_id'),
+                    tenants.constraints.TenantIsolation(name='property_distress_scores_isolation'),
+                ],
+                'indexes': [
+                    models.Index(fields=['tenant', 'property'], name='distress_scores_property'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -332,9 +553,22 @@ class Migration(migrations.Migration):
                 ('rule_version', models.PositiveIntegerField()),
                 ('id', tenants.fields.UlidField(editable=False, prefix='qsc', primary_key=True, serialize=False)),
                 ('correlation_id', models.CharField(blank=True, max_length=40)),
+                ('lead', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='score_history', to='leads.lead')),
+                ('tenant', models.ForeignKey(db_constraint=False, db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
             ],
             options={
                 'db_table': 'quality_scores',
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('band__in', ['contactable', 'enriched', 'low'])), name='quality_scores_band_is_known'),
+                    models.CheckConstraint(condition=models.Q(('score', django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(django.db.models.functions.comparison.Coalesce(models.F('email'), 0), '+', django.db.models.functions.comparison.Coalesce(models.F('phone'), 0)), '+', django.db.models.functions.comparison.Coalesce(models.F('parcel'), 0)), '+', django.db.models.functions.comparison.Coalesce(models.F('occupied'), 0)), '+', django.db.models.functions.comparison.Coalesce(models.F('demographics'), 0)))), name='quality_scores_sum_of_parts'),
+                    tenants.constraints.AppendOnly(name='quality_scores_append_only'),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'lead'), name='fk_quality_scores_lead', to='leads.Lead', to_fields=('tenant', 'id')),
+                    models.UniqueConstraint(fields=('tenant', 'id'), name='ux_quality_scores_tenant_id'),
+                    tenants.constraints.TenantIsolation(name='quality_scores_isolation'),
+                ],
+                'indexes': [
+                    models.Index(fields=['tenant', 'lead', '-id'], name='quality_scores_lead'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -344,9 +578,17 @@ class Migration(migrations.Migration):
                 ('id', tenants.fields.UlidField(editable=False, prefix='svw', primary_key=True, serialize=False)),
                 ('name', models.CharField(max_length=60)),
                 ('query', models.JSONField(default=dict, help_text='Parameters of the list.')),
+                ('actor', models.ForeignKey(blank=True, db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='saved_views', to='tenants.actor')),
+                ('tenant', models.ForeignKey(db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
             ],
             options={
                 'db_table': 'saved_views',
+                'constraints': [
+                    models.UniqueConstraint(fields=('tenant', 'actor', 'name'), name='ux_saved_views_name', nulls_distinct=False),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'actor'), name='fk_saved_views_actor', to='tenants.Actor', to_fields=('tenant', 'id')),
+                    models.UniqueConstraint(fields=('tenant', 'id'), name='ux_saved_views_tenant_id'),
+                    tenants.constraints.TenantIsolation(name='saved_views_isolation'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -366,9 +608,20 @@ class Migration(migrations.Migration):
                 ('contactable_from', models.PositiveSmallIntegerField(default=60)),
                 ('enriched_from', models.PositiveSmallIntegerField(default=40)),
                 ('reason', models.CharField(blank=True, max_length=200)),
+                ('actor', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.actor')),
+                ('tenant', models.ForeignKey(db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
             ],
             options={
                 'db_table': 'score_rules',
+                'constraints': [
+                    models.UniqueConstraint(fields=('tenant', 'version'), name='ux_score_rules_version'),
+                    models.CheckConstraint(condition=models.Q(('contactable_from__lte', 100), ('enriched_from__lt', models.F('contactable_from'))), name='score_rules_bands_are_in_order'),
+                    models.CheckConstraint(condition=models.Q(('email__lte', django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(models.Value(100), '-', models.F('phone')), '-', models.F('parcel')), '-', models.F('occupied')), '-', models.F('demographics')))), name='score_rules_sum_to_100'),
+                    tenants.constraints.AppendOnly(name='score_rules_append_only'),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'actor'), name='fk_score_rules_actor', to='tenants.Actor', to_fields=('tenant', 'id')),
+                    models.UniqueConstraint(fields=('tenant', 'id'), name='ux_score_rules_tenant_id'),
+                    tenants.constraints.TenantIsolation(name='score_rules_isolation'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -384,9 +637,29 @@ class Migration(migrations.Migration):
                 ('correlation_id', models.CharField(blank=True, max_length=40)),
                 ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('expires_at', models.DateTimeField(null=True)),
+                ('actor', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.actor')),
+                ('artifact', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='pipelines.artifact')),
+                ('point', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='verifications', to='leads.contactpoint')),
+                ('run', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='pipelines.pipelinerun')),
+                ('tenant', models.ForeignKey(db_constraint=False, db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
             ],
             options={
                 'db_table': 'verifications',
+                'constraints': [
+                    models.UniqueConstraint(fields=('tenant', 'id', 'point', 'is_verified'), name='ux_verifications_proof'),
+                    models.CheckConstraint(condition=models.Q(('verdict__in', ['verified', 'invalid', 'catch_all', 'unknown'])), name='verifications_verdict_is_known'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('provider', ''), _negated=True), models.Q(('code', ''), _negated=True)), name='verifications_say_who_and_how'),
+                    tenants.constraints.AppendOnly(name='verifications_append_only'),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'point'), name='fk_verifications_point', to='leads.ContactPoint', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'artifact'), name='fk_verifications_artifact', to='pipelines.Artifact', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'run'), name='fk_verifications_run', to='pipelines.PipelineRun', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'actor'), name='fk_verifications_actor', to='tenants.Actor', to_fields=('tenant', 'id')),
+                    models.UniqueConstraint(fields=('tenant', 'id'), name='ux_verifications_tenant_id'),
+                    tenants.constraints.TenantIsolation(name='verifications_isolation'),
+                ],
+                'indexes': [
+                    models.Index(fields=['tenant', 'point', '-id'], name='verifications_point'),
+                ],
             },
         ),
         migrations.RemoveConstraint(
@@ -666,926 +939,13 @@ class Migration(migrations.Migration):
             constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'event'), name='fk_lead_labels_event', to='leads.LeadEvent', to_fields=('tenant', 'id')),
         ),
         migrations.AddField(
-            model_name='business',
-            name='lead',
-            field=models.ForeignKey(blank=True, db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='businesses', to='leads.lead'),
-        ),
-        migrations.AddField(
-            model_name='business',
-            name='run',
-            field=models.ForeignKey(blank=True, db_constraint=False, db_index=False, editable=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='pipelines.pipelinerun'),
-        ),
-        migrations.AddField(
-            model_name='business',
-            name='tenant',
-            field=models.ForeignKey(db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant'),
-        ),
-        migrations.AddField(
-            model_name='contact',
-            name='artifact',
-            field=models.ForeignKey(blank=True, db_constraint=False, db_index=False, editable=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='pipelines.artifact'),
-        ),
-        migrations.AddField(
-            model_name='contact',
-            name='lead',
-            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='contacts', to='leads.lead'),
-        ),
-        migrations.AddField(
-            model_name='contact',
-            name='tenant',
-            field=models.ForeignKey(db_constraint=False, db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant'),
-        ),
-        migrations.AddField(
             model_name='contactpoint',
             name='contact',
             field=models.ForeignKey(blank=True, db_constraint=False, db_index=False, help_text='Whose it is, where the lead has several people.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='contact_points', to='leads.contact'),
         ),
         migrations.AddField(
-            model_name='import',
-            name='actor',
-            field=models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.actor'),
-        ),
-        migrations.AddField(
-            model_name='import',
-            name='run',
-            field=models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='pipelines.pipelinerun'),
-        ),
-        migrations.AddField(
-            model_name='import',
-            name='tenant',
-            field=models.ForeignKey(db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant'),
-        ),
-        migrations.AddField(
-            model_name='import',
-            name='undo_run',
-            field=models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='pipelines.pipelinerun'),
-        ),
-        migrations.AddField(
-            model_name='import',
-            name='warnings_accepted_by',
-            field=models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.actor'),
-        ),
-        migrations.AddField(
-            model_name='importpart',
-            name='imported',
-            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='parts', to='leads.import'),
-        ),
-        migrations.AddField(
-            model_name='importpart',
-            name='tenant',
-            field=models.ForeignKey(db_constraint=False, db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant'),
-        ),
-        migrations.AddField(
-            model_name='importpreset',
-            name='tenant',
-            field=models.ForeignKey(db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant'),
-        ),
-        migrations.AddField(
-            model_name='import',
-            name='preset',
-            field=models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='leads.importpreset'),
-        ),
-        migrations.AddField(
-            model_name='importrow',
-            name='imported',
-            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='rows', to='leads.import'),
-        ),
-        migrations.AddField(
-            model_name='importrow',
-            name='lead',
-            field=models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='leads.lead'),
-        ),
-        migrations.AddField(
-            model_name='importrow',
-            name='tenant',
-            field=models.ForeignKey(db_constraint=False, db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant'),
-        ),
-        migrations.AddField(
-            model_name='leadactivity',
-            name='lead',
-            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='activities', to='leads.lead'),
-        ),
-        migrations.AddField(
-            model_name='leadactivity',
-            name='tenant',
-            field=models.ForeignKey(db_constraint=False, db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant'),
-        ),
-        migrations.AddField(
-            model_name='leadactivity',
-            name='worker',
-            field=models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='leads.worker'),
-        ),
-        migrations.AddField(
-            model_name='leadcard',
-            name='assigned_worker',
-            field=models.ForeignKey(blank=True, db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='leads.worker'),
-        ),
-        migrations.AddField(
-            model_name='leadcard',
-            name='business',
-            field=models.ForeignKey(blank=True, db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='leads.business'),
-        ),
-        migrations.AddField(
-            model_name='leadcard',
-            name='contact',
-            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='cards', to='leads.contact'),
-        ),
-        migrations.AddField(
-            model_name='leadcard',
-            name='lead',
-            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='cards', to='leads.lead'),
-        ),
-        migrations.AddField(
-            model_name='leadcard',
-            name='tenant',
-            field=models.ForeignKey(db_constraint=False, db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant'),
-        ),
-        migrations.AddField(
-            model_name='leadactivity',
-            name='card',
-            field=models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='activities', to='leads.leadcard'),
-        ),
-        migrations.AddField(
-            model_name='leadscore',
-            name='lead',
-            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='scores', to='leads.lead'),
-        ),
-        migrations.AddField(
-            model_name='leadscore',
-            name='tenant',
-            field=models.ForeignKey(db_constraint=False, db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant'),
-        ),
-        migrations.AddField(
-            model_name='merge',
-            name='actor',
-            field=models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.actor'),
-        ),
-        migrations.AddField(
-            model_name='merge',
-            name='merged',
-            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='merged_by', to='leads.lead'),
-        ),
-        migrations.AddField(
-            model_name='merge',
-            name='survivor',
-            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='merges', to='leads.lead'),
-        ),
-        migrations.AddField(
-            model_name='merge',
-            name='tenant',
-            field=models.ForeignKey(db_constraint=False, db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant'),
-        ),
-        migrations.AddField(
-            model_name='merge',
-            name='undone_by',
-            field=models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.actor'),
-        ),
-        migrations.AddField(
-            model_name='mergereview',
-            name='decided_by',
-            field=models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.actor'),
-        ),
-        migrations.AddField(
-            model_name='mergereview',
-            name='left',
-            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='reviews_left', to='leads.lead'),
-        ),
-        migrations.AddField(
-            model_name='mergereview',
-            name='right',
-            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='reviews_right', to='leads.lead'),
-        ),
-        migrations.AddField(
-            model_name='mergereview',
-            name='run',
-            field=models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='pipelines.pipelinerun'),
-        ),
-        migrations.AddField(
-            model_name='mergereview',
-            name='tenant',
-            field=models.ForeignKey(db_constraint=False, db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant'),
-        ),
-        migrations.AddField(
-            model_name='ownership',
-            name='business',
-            field=models.ForeignKey(blank=True, db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='owners', to='leads.business'),
-        ),
-        migrations.AddField(
-            model_name='ownership',
-            name='contact',
-            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='ownerships', to='leads.contact'),
-        ),
-        migrations.AddField(
-            model_name='ownership',
-            name='tenant',
-            field=models.ForeignKey(db_constraint=False, db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant'),
-        ),
-        migrations.AddField(
-            model_name='property',
-            name='artifact',
-            field=models.ForeignKey(blank=True, db_constraint=False, db_index=False, editable=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='pipelines.artifact'),
-        ),
-        migrations.AddField(
-            model_name='property',
-            name='lead',
-            field=models.ForeignKey(blank=True, db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='properties', to='leads.lead'),
-        ),
-        migrations.AddField(
-            model_name='property',
-            name='run',
-            field=models.ForeignKey(blank=True, db_constraint=False, db_index=False, editable=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='pipelines.pipelinerun'),
-        ),
-        migrations.AddField(
-            model_name='property',
-            name='tenant',
-            field=models.ForeignKey(db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant'),
-        ),
-        migrations.AddField(
-            model_name='ownership',
-            name='property',
-            field=models.ForeignKey(blank=True, db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='owners', to='leads.property'),
-        ),
-        migrations.AddField(
-            model_name='leadcard',
-            name='property',
-            field=models.ForeignKey(blank=True, db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='leads.property'),
-        ),
-        migrations.AddField(
-            model_name='propertydistressscore',
-            name='property',
-            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='distress_scores', to='leads.property'),
-        ),
-        migrations.AddField(
-            model_name='propertydistressscore',
-            name='tenant',
-            field=models.ForeignKey(db_constraint=False, db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant'),
-        ),
-        migrations.AddField(
-            model_name='qualityscore',
-            name='lead',
-            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='score_history', to='leads.lead'),
-        ),
-        migrations.AddField(
-            model_name='qualityscore',
-            name='tenant',
-            field=models.ForeignKey(db_constraint=False, db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant'),
-        ),
-        migrations.AddField(
-            model_name='savedview',
-            name='actor',
-            field=models.ForeignKey(blank=True, db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='saved_views', to='tenants.actor'),
-        ),
-        migrations.AddField(
-            model_name='savedview',
-            name='tenant',
-            field=models.ForeignKey(db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant'),
-        ),
-        migrations.AddField(
-            model_name='scorerule',
-            name='actor',
-            field=models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.actor'),
-        ),
-        migrations.AddField(
-            model_name='scorerule',
-            name='tenant',
-            field=models.ForeignKey(db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant'),
-        ),
-        migrations.AddField(
-            model_name='verification',
-            name='actor',
-            field=models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.actor'),
-        ),
-        migrations.AddField(
-            model_name='verification',
-            name='artifact',
-            field=models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='pipelines.artifact'),
-        ),
-        migrations.AddField(
-            model_name='verification',
-            name='point',
-            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='verifications', to='leads.contactpoint'),
-        ),
-        migrations.AddField(
-            model_name='verification',
-            name='run',
-            field=models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='pipelines.pipelinerun'),
-        ),
-        migrations.AddField(
-            model_name='verification',
-            name='tenant',
-            field=models.ForeignKey(db_constraint=False, db_index=False, default=tenants.context.current_tenant_id, editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant'),
-        ),
-        migrations.AddField(
             model_name='contactpoint',
             name='verification',
             field=models.ForeignKey(blank=True, db_constraint=False, db_index=False, editable=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='leads.verification'),
-        ),
-        migrations.AddConstraint(
-            model_name='business',
-            constraint=models.UniqueConstraint(condition=models.Q(('source_file__isnull', False), ('source_record_id__isnull', False), ('superseded_at', None)), fields=('tenant', 'source_record_id', 'source_file'), name='ux_businesses_source'),
-        ),
-        migrations.AddConstraint(
-            model_name='business',
-            constraint=models.UniqueConstraint(condition=models.Q(('lead__isnull', False), ('superseded_at', None)), fields=('tenant', 'lead', 'name'), name='ux_businesses_lead'),
-        ),
-        migrations.AddConstraint(
-            model_name='business',
-            constraint=models.CheckConstraint(condition=models.Q(('name', ''), _negated=True), name='businesses_have_a_name'),
-        ),
-        migrations.AddConstraint(
-            model_name='business',
-            constraint=tenants.constraints.NoDelete(name='businesses_stay'),
-        ),
-        migrations.AddConstraint(
-            model_name='business',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'lead'), name='fk_businesses_lead', to='leads.Lead', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='business',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'run'), name='fk_businesses_run', to='pipelines.PipelineRun', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='business',
-            constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_businesses_tenant_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='business',
-            constraint=tenants.constraints.TenantIsolation(name='businesses_isolation'),
-        ),
-        migrations.AddIndex(
-            model_name='contact',
-            index=models.Index(fields=['tenant', 'lead'], name='contacts_lead'),
-        ),
-        migrations.AddConstraint(
-            model_name='contact',
-            constraint=models.UniqueConstraint(condition=models.Q(('superseded_at', None), models.Q(('full_name', ''), _negated=True)), fields=('tenant', 'lead', 'full_name'), name='ux_contacts_name'),
-        ),
-        migrations.AddConstraint(
-            model_name='contact',
-            constraint=models.CheckConstraint(condition=models.Q(('confidence', None), ('confidence__lte', 100), _connector='OR'), name='contacts_confidence_is_percent'),
-        ),
-        migrations.AddConstraint(
-            model_name='contact',
-            constraint=tenants.constraints.NoDelete(name='contacts_stay'),
-        ),
-        migrations.AddConstraint(
-            model_name='contact',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'lead'), name='fk_contacts_lead', to='leads.Lead', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='contact',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'artifact'), name='fk_contacts_artifact', to='pipelines.Artifact', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='contact',
-            constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_contacts_tenant_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='contact',
-            constraint=tenants.constraints.TenantIsolation(name='contacts_isolation'),
-        ),
-        migrations.AddConstraint(
-            model_name='importpart',
-            constraint=models.UniqueConstraint(fields=('tenant', 'imported', 'number'), name='ux_import_parts'),
-        ),
-        migrations.AddConstraint(
-            model_name='importpart',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'imported'), name='fk_import_parts_imported', to='leads.Import', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='importpart',
-            constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_import_parts_tenant_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='importpart',
-            constraint=tenants.constraints.TenantIsolation(name='import_parts_isolation'),
-        ),
-        migrations.AddConstraint(
-            model_name='importpreset',
-            constraint=models.UniqueConstraint(fields=('tenant', 'name'), name='ux_import_presets_name'),
-        ),
-        migrations.AddConstraint(
-            model_name='importpreset',
-            constraint=models.UniqueConstraint(fields=('tenant', 'fingerprint'), name='ux_import_presets_fingerprint'),
-        ),
-        migrations.AddConstraint(
-            model_name='importpreset',
-            constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_import_presets_tenant_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='importpreset',
-            constraint=tenants.constraints.TenantIsolation(name='import_presets_isolation'),
-        ),
-        migrations.AddIndex(
-            model_name='import',
-            index=models.Index(fields=['tenant', '-id'], name='imports_newest'),
-        ),
-        migrations.AddIndex(
-            model_name='import',
-            index=models.Index(fields=['tenant', 'checksum'], name='imports_checksum'),
-        ),
-        migrations.AddConstraint(
-            model_name='import',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['uploading', 'uploaded', 'checking', 'checked', 'importing', 'paused', 'imported', 'undoing', 'undone', 'failed', 'discarded'])), name='imports_state_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='import',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state__in', ['importing', 'imported']), _negated=True), ('confirmed_at__isnull', False), _connector='OR'), name='imports_write_after_confirm'),
-        ),
-        migrations.AddConstraint(
-            model_name='import',
-            constraint=models.CheckConstraint(condition=models.Q(('state', 'failed'), ('error', ''), _connector='OR'), name='imports_only_failed_err'),
-        ),
-        migrations.AddConstraint(
-            model_name='import',
-            constraint=tenants.constraints.NoDelete(name='imports_stay'),
-        ),
-        migrations.AddConstraint(
-            model_name='import',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'preset'), name='fk_imports_preset', to='leads.ImportPreset', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='import',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'run'), name='fk_imports_run', to='pipelines.PipelineRun', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='import',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'undo_run'), name='fk_imports_undo_run', to='pipelines.PipelineRun', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='import',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'warnings_accepted_by'), name='fk_imports_warnings_accepted_by', to='tenants.Actor', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='import',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'actor'), name='fk_imports_actor', to='tenants.Actor', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='import',
-            constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_imports_tenant_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='import',
-            constraint=tenants.constraints.TenantIsolation(name='imports_isolation'),
-        ),
-        migrations.AddIndex(
-            model_name='importrow',
-            index=models.Index(models.F('tenant'), models.F('imported'), models.F('outcome'), models.F('row_no'), name='import_rows_outcome'),
-        ),
-        migrations.AddConstraint(
-            model_name='importrow',
-            constraint=models.UniqueConstraint(fields=('tenant', 'imported', 'row_no', 'outcome'), name='ux_import_rows'),
-        ),
-        migrations.AddConstraint(
-            model_name='importrow',
-            constraint=models.CheckConstraint(condition=models.Q(('outcome__in', ['error', 'duplicate', 'blocked', 'review', 'kept'])), name='import_rows_outcome_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='importrow',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'imported'), name='fk_import_rows_imported', to='leads.Import', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='importrow',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'lead'), name='fk_import_rows_lead', to='leads.Lead', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='importrow',
-            constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_import_rows_tenant_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='importrow',
-            constraint=tenants.constraints.TenantIsolation(name='import_rows_isolation'),
-        ),
-        migrations.AddIndex(
-            model_name='leadactivity',
-            index=models.Index(models.F('tenant'), models.F('lead'), models.OrderBy(models.F('id'), descending=True), name='lead_activities_lead'),
-        ),
-        migrations.AddConstraint(
-            model_name='leadactivity',
-            constraint=models.UniqueConstraint(condition=models.Q(('external_id__isnull', False)), fields=('tenant', 'external_id'), name='ux_lead_activities_external'),
-        ),
-        migrations.AddConstraint(
-            model_name='leadactivity',
-            constraint=tenants.constraints.AppendOnly(name='lead_activities_append_only'),
-        ),
-        migrations.AddConstraint(
-            model_name='leadactivity',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'lead'), name='fk_lead_activities_lead', to='leads.Lead', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='leadactivity',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'card'), name='fk_lead_activities_card', to='leads.LeadCard', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='leadactivity',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'worker'), name='fk_lead_activities_worker', to='leads.Worker', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='leadactivity',
-            constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_lead_activities_tenant_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='leadactivity',
-            constraint=tenants.constraints.TenantIsolation(name='lead_activities_isolation'),
-        ),
-        migrations.AddIndex(
-            model_name='leadscore',
-            index=models.Index(fields=['tenant', 'band', 'lead'], name='lead_scores_band'),
-        ),
-        migrations.AddConstraint(
-            model_name='leadscore',
-            constraint=models.UniqueConstraint(fields=('tenant', 'lead'), name='ux_lead_scores_lead'),
-        ),
-        migrations.AddConstraint(
-            model_name='leadscore',
-            constraint=models.CheckConstraint(condition=models.Q(('band__in', ['contactable', 'enriched', 'low'])), name='lead_scores_band_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='leadscore',
-            constraint=models.CheckConstraint(condition=models.Q(('score', django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(django.db.models.functions.comparison.Coalesce(models.F('email'), 0), '+', django.db.models.functions.comparison.Coalesce(models.F('phone'), 0)), '+', django.db.models.functions.comparison.Coalesce(models.F('parcel'), 0)), '+', django.db.models.functions.comparison.Coalesce(models.F('occupied'), 0)), '+', django.db.models.functions.comparison.Coalesce(models.F('demographics'), 0)))), name='lead_scores_sum_of_parts'),
-        ),
-        migrations.AddConstraint(
-            model_name='leadscore',
-            constraint=tenants.constraints.NoDelete(name='lead_scores_stay'),
-        ),
-        migrations.AddConstraint(
-            model_name='leadscore',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'lead'), name='fk_lead_scores_lead', to='leads.Lead', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='leadscore',
-            constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_lead_scores_tenant_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='leadscore',
-            constraint=tenants.constraints.TenantIsolation(name='lead_scores_isolation'),
-        ),
-        migrations.AddIndex(
-            model_name='merge',
-            index=models.Index(fields=['tenant', 'survivor'], name='merges_survivor'),
-        ),
-        migrations.AddConstraint(
-            model_name='merge',
-            constraint=models.UniqueConstraint(condition=models.Q(('undone_at', None)), fields=('tenant', 'merged'), name='ux_merges_live'),
-        ),
-        migrations.AddConstraint(
-            model_name='merge',
-            constraint=models.CheckConstraint(condition=models.Q(('survivor', models.F('merged')), _negated=True), name='merges_of_two'),
-        ),
-        migrations.AddConstraint(
-            model_name='merge',
-            constraint=tenants.constraints.NoDelete(name='merges_stay'),
-        ),
-        migrations.AddConstraint(
-            model_name='merge',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'survivor'), name='fk_merges_survivor', to='leads.Lead', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='merge',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'merged'), name='fk_merges_merged', to='leads.Lead', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='merge',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'actor'), name='fk_merges_actor', to='tenants.Actor', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='merge',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'undone_by'), name='fk_merges_undone_by', to='tenants.Actor', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='merge',
-            constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_merges_tenant_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='merge',
-            constraint=tenants.constraints.TenantIsolation(name='merges_isolation'),
-        ),
-        migrations.AddIndex(
-            model_name='mergereview',
-            index=models.Index(models.F('tenant'), models.OrderBy(models.F('score'), descending=True), models.OrderBy(models.F('id'), descending=True), condition=models.Q(('status', 'open')), name='merge_reviews_queue'),
-        ),
-        migrations.AddIndex(
-            model_name='mergereview',
-            index=models.Index(fields=['tenant', 'right'], name='merge_reviews_right'),
-        ),
-        migrations.AddConstraint(
-            model_name='mergereview',
-            constraint=models.UniqueConstraint(condition=models.Q(('status', 'open')), fields=('tenant', 'left', 'right'), name='ux_merge_reviews_open'),
-        ),
-        migrations.AddConstraint(
-            model_name='mergereview',
-            constraint=models.UniqueConstraint(condition=models.Q(('status', 'not_duplicate')), fields=('tenant', 'left', 'right'), name='ux_merge_reviews_settled'),
-        ),
-        migrations.AddConstraint(
-            model_name='mergereview',
-            constraint=models.CheckConstraint(condition=models.Q(('left__lt', models.F('right'))), name='merge_reviews_in_order'),
-        ),
-        migrations.AddConstraint(
-            model_name='mergereview',
-            constraint=models.CheckConstraint(condition=models.Q(('score__lte', 100)), name='merge_reviews_percent'),
-        ),
-        migrations.AddConstraint(
-            model_name='mergereview',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('decided_at', None), ('status', 'open')), models.Q(models.Q(('status', 'open'), _negated=True), ('decided_at__isnull', False)), _connector='OR'), name='merge_reviews_decided_has_time'),
-        ),
-        migrations.AddConstraint(
-            model_name='mergereview',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['open', 'merged', 'not_duplicate', 'dropped'])), name='merge_reviews_status_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='mergereview',
-            constraint=tenants.constraints.NoDelete(name='merge_reviews_stay'),
-        ),
-        migrations.AddConstraint(
-            model_name='mergereview',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'left'), name='fk_merge_reviews_left', to='leads.Lead', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='mergereview',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'right'), name='fk_merge_reviews_right', to='leads.Lead', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='mergereview',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'run'), name='fk_merge_reviews_run', to='pipelines.PipelineRun', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='mergereview',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'decided_by'), name='fk_merge_reviews_decided_by', to='tenants.Actor', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='mergereview',
-            constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_merge_reviews_tenant_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='mergereview',
-            constraint=tenants.constraints.TenantIsolation(name='merge_reviews_isolation'),
-        ),
-        migrations.AddIndex(
-            model_name='property',
-            index=models.Index(fields=['tenant', 'lead'], name='properties_lead'),
-        ),
-        migrations.AddConstraint(
-            model_name='property',
-            constraint=models.UniqueConstraint(condition=models.Q(('external_id__isnull', False), ('superseded_at', None)), fields=('tenant', 'source', 'external_id'), name='ux_properties_source'),
-        ),
-        migrations.AddConstraint(
-            model_name='property',
-            constraint=models.UniqueConstraint(condition=models.Q(('external_id', None), ('lead__isnull', False), ('superseded_at', None)), fields=('tenant', 'lead', 'source'), name='ux_properties_lead'),
-        ),
-        migrations.AddConstraint(
-            model_name='property',
-            constraint=tenants.constraints.NoDelete(name='properties_stay'),
-        ),
-        migrations.AddConstraint(
-            model_name='property',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'lead'), name='fk_properties_lead', to='leads.Lead', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='property',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'artifact'), name='fk_properties_artifact', to='pipelines.Artifact', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='property',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'run'), name='fk_properties_run', to='pipelines.PipelineRun', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='property',
-            constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_properties_tenant_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='property',
-            constraint=tenants.constraints.TenantIsolation(name='properties_isolation'),
-        ),
-        migrations.AddConstraint(
-            model_name='ownership',
-            constraint=models.UniqueConstraint(condition=models.Q(('business__isnull', False)), fields=('tenant', 'contact', 'business'), name='ux_ownerships_business'),
-        ),
-        migrations.AddConstraint(
-            model_name='ownership',
-            constraint=models.UniqueConstraint(condition=models.Q(('property__isnull', False)), fields=('tenant', 'contact', 'property'), name='ux_ownerships_property'),
-        ),
-        migrations.AddConstraint(
-            model_name='ownership',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('business', None), ('property__isnull', False)), models.Q(('business__isnull', False), ('property', None)), _connector='OR'), name='ownerships_of_one_thing'),
-        ),
-        migrations.AddConstraint(
-            model_name='ownership',
-            constraint=models.CheckConstraint(condition=models.Q(('role__in', ['owner', 'ceo', 'partner', 'investor', 'sales', 'executive', 'manager', 'professional', 'unknown'])), name='ownerships_role_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='ownership',
-            constraint=models.CheckConstraint(condition=models.Q(('share', None), models.Q(('share__gte', 0), ('share__lte', 100)), _connector='OR'), name='ownerships_share_is_percent'),
-        ),
-        migrations.AddConstraint(
-            model_name='ownership',
-            constraint=tenants.constraints.NoDelete(name='ownerships_stay'),
-        ),
-        migrations.AddConstraint(
-            model_name='ownership',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'contact'), name='fk_ownerships_contact', to='leads.Contact', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='ownership',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'business'), name='fk_ownerships_business', to='leads.Business', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='ownership',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'property'), name='fk_ownerships_property', to='leads.Property', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='ownership',
-            constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_ownerships_tenant_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='ownership',
-            constraint=tenants.constraints.TenantIsolation(name='ownerships_isolation'),
-        ),
-        migrations.AddIndex(
-            model_name='leadcard',
-            index=models.Index(fields=['tenant', 'lead'], name='lead_cards_lead'),
-        ),
-        migrations.AddConstraint(
-            model_name='leadcard',
-            constraint=models.UniqueConstraint(fields=('tenant', 'contact'), name='ux_lead_cards_contact'),
-        ),
-        migrations.AddConstraint(
-            model_name='leadcard',
-            constraint=models.CheckConstraint(condition=models.Q(('total_score__lte', 100)), name='lead_cards_total_is_percent'),
-        ),
-        migrations.AddConstraint(
-            model_name='leadcard',
-            constraint=tenants.constraints.NoDelete(name='lead_cards_stay'),
-        ),
-        migrations.AddConstraint(
-            model_name='leadcard',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'contact'), name='fk_lead_cards_contact', to='leads.Contact', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='leadcard',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'lead'), name='fk_lead_cards_lead', to='leads.Lead', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='leadcard',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'business'), name='fk_lead_cards_business', to='leads.Business', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='leadcard',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'property'), name='fk_lead_cards_property', to='leads.Property', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='leadcard',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'assigned_worker'), name='fk_lead_cards_assigned_worker', to='leads.Worker', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='leadcard',
-            constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_lead_cards_tenant_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='leadcard',
-            constraint=tenants.constraints.TenantIsolation(name='lead_cards_isolation'),
-        ),
-        migrations.AddIndex(
-            model_name='propertydistressscore',
-            index=models.Index(fields=['tenant', 'property'], name='distress_scores_property'),
-        ),
-        migrations.AddConstraint(
-            model_name='propertydistressscore',
-            constraint=models.UniqueConstraint(fields=('tenant', 'provider', 'external_id'), name='ux_property_distress_scores'),
-        ),
-        migrations.AddConstraint(
-            model_name='propertydistressscore',
-            constraint=models.CheckConstraint(condition=models.Q(('score__lte', 100)), name='distress_scores_are_percent'),
-        ),
-        migrations.AddConstraint(
-            model_name='propertydistressscore',
-            constraint=tenants.constraints.NoDelete(name='property_distress_scores_stay'),
-        ),
-        migrations.AddConstraint(
-            model_name='propertydistressscore',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'property'), name='fk_property_distress_scores_property', to='leads.Property', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='propertydistressscore',
-            constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_property_distress_scores_tenant_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='propertydistressscore',
-            constraint=tenants.constraints.TenantIsolation(name='property_distress_scores_isolation'),
-        ),
-        migrations.AddIndex(
-            model_name='qualityscore',
-            index=models.Index(fields=['tenant', 'lead', '-id'], name='quality_scores_lead'),
-        ),
-        migrations.AddConstraint(
-            model_name='qualityscore',
-            constraint=models.CheckConstraint(condition=models.Q(('band__in', ['contactable', 'enriched', 'low'])), name='quality_scores_band_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='qualityscore',
-            constraint=models.CheckConstraint(condition=models.Q(('score', django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(django.db.models.functions.comparison.Coalesce(models.F('email'), 0), '+', django.db.models.functions.comparison.Coalesce(models.F('phone'), 0)), '+', django.db.models.functions.comparison.Coalesce(models.F('parcel'), 0)), '+', django.db.models.functions.comparison.Coalesce(models.F('occupied'), 0)), '+', django.db.models.functions.comparison.Coalesce(models.F('demographics'), 0)))), name='quality_scores_sum_of_parts'),
-        ),
-        migrations.AddConstraint(
-            model_name='qualityscore',
-            constraint=tenants.constraints.AppendOnly(name='quality_scores_append_only'),
-        ),
-        migrations.AddConstraint(
-            model_name='qualityscore',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'lead'), name='fk_quality_scores_lead', to='leads.Lead', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='qualityscore',
-            constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_quality_scores_tenant_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='qualityscore',
-            constraint=tenants.constraints.TenantIsolation(name='quality_scores_isolation'),
-        ),
-        migrations.AddConstraint(
-            model_name='savedview',
-            constraint=models.UniqueConstraint(fields=('tenant', 'actor', 'name'), name='ux_saved_views_name', nulls_distinct=False),
-        ),
-        migrations.AddConstraint(
-            model_name='savedview',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'actor'), name='fk_saved_views_actor', to='tenants.Actor', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='savedview',
-            constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_saved_views_tenant_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='savedview',
-            constraint=tenants.constraints.TenantIsolation(name='saved_views_isolation'),
-        ),
-        migrations.AddConstraint(
-            model_name='scorerule',
-            constraint=models.UniqueConstraint(fields=('tenant', 'version'), name='ux_score_rules_version'),
-        ),
-        migrations.AddConstraint(
-            model_name='scorerule',
-            constraint=models.CheckConstraint(condition=models.Q(('contactable_from__lte', 100), ('enriched_from__lt', models.F('contactable_from'))), name='score_rules_bands_are_in_order'),
-        ),
-        migrations.AddConstraint(
-            model_name='scorerule',
-            constraint=models.CheckConstraint(condition=models.Q(('email__lte', django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(models.Value(100), '-', models.F('phone')), '-', models.F('parcel')), '-', models.F('occupied')), '-', models.F('demographics')))), name='score_rules_sum_to_100'),
-        ),
-        migrations.AddConstraint(
-            model_name='scorerule',
-            constraint=tenants.constraints.AppendOnly(name='score_rules_append_only'),
-        ),
-        migrations.AddConstraint(
-            model_name='scorerule',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'actor'), name='fk_score_rules_actor', to='tenants.Actor', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='scorerule',
-            constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_score_rules_tenant_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='scorerule',
-            constraint=tenants.constraints.TenantIsolation(name='score_rules_isolation'),
-        ),
-        migrations.AddIndex(
-            model_name='verification',
-            index=models.Index(fields=['tenant', 'point', '-id'], name='verifications_point'),
-        ),
-        migrations.AddConstraint(
-            model_name='verification',
-            constraint=models.UniqueConstraint(fields=('tenant', 'id', 'point', 'is_verified'), name='ux_verifications_proof'),
-        ),
-        migrations.AddConstraint(
-            model_name='verification',
-            constraint=models.CheckConstraint(condition=models.Q(('verdict__in', ['verified', 'invalid', 'catch_all', 'unknown'])), name='verifications_verdict_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='verification',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('provider', ''), _negated=True), models.Q(('code', ''), _negated=True)), name='verifications_say_who_and_how'),
-        ),
-        migrations.AddConstraint(
-            model_name='verification',
-            constraint=tenants.constraints.AppendOnly(name='verifications_append_only'),
-        ),
-        migrations.AddConstraint(
-            model_name='verification',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'point'), name='fk_verifications_point', to='leads.ContactPoint', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='verification',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'artifact'), name='fk_verifications_artifact', to='pipelines.Artifact', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='verification',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'run'), name='fk_verifications_run', to='pipelines.PipelineRun', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='verification',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'actor'), name='fk_verifications_actor', to='tenants.Actor', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='verification',
-            constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_verifications_tenant_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='verification',
-            constraint=tenants.constraints.TenantIsolation(name='verifications_isolation'),
         ),
     ]

@@ -36,6 +36,20 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': 'artifacts',
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('storage__in', ['inline', 'object'])), name='artifacts_storage_is_known'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('content__isnull', False), ('path', ''), ('size__lt', 100000), ('storage', 'inline')), models.Q(('content', None), ('storage', 'object'), models.Q(('path', ''), _negated=True)), _connector='OR'), name='artifacts_small_ones_are_inline'),
+                    models.CheckConstraint(condition=models.Q(('checksum__regex', '^[0-9a-f]{64}$')), name='artifacts_checksum_is_sha256'),
+                    models.UniqueConstraint(condition=models.Q(('supersedes__isnull', False)), fields=('tenant', 'supersedes'), name='ux_artifacts_supersedes'),
+                    tenants.constraints.AppendOnly(name='artifacts_append_only'),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'run'), name='fk_artifacts_run', to='pipelines.PipelineRun', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'supersedes'), name='fk_artifacts_supersedes', to='pipelines.Artifact', to_fields=('tenant', 'id')),
+                    models.UniqueConstraint(fields=('tenant', 'id'), name='ux_artifacts_tenant_id'),
+                    tenants.constraints.TenantIsolation(name='artifacts_isolation'),
+                ],
+                'indexes': [
+                    models.Index(fields=['tenant', 'run'], name='artifacts_run'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -49,78 +63,18 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': 'artifact_parents',
+                'constraints': [
+                    models.UniqueConstraint(fields=('tenant', 'artifact', 'parent'), name='ux_artifact_parents'),
+                    models.CheckConstraint(condition=models.Q(('artifact', models.F('parent')), _negated=True), name='artifact_parents_no_loop'),
+                    tenants.constraints.AppendOnly(name='artifact_parents_append_only'),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'artifact'), name='fk_artifact_parents_artifact', to='pipelines.Artifact', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'parent'), name='fk_artifact_parents_parent', to='pipelines.Artifact', to_fields=('tenant', 'id')),
+                    models.UniqueConstraint(fields=('tenant', 'id'), name='ux_artifact_parents_tenant_id'),
+                    tenants.constraints.TenantIsolation(name='artifact_parents_isolation'),
+                ],
+                'indexes': [
+                    models.Index(fields=['tenant', 'parent'], name='artifact_parents_parent'),
+                ],
             },
-        ),
-        migrations.AddIndex(
-            model_name='artifact',
-            index=models.Index(fields=['tenant', 'run'], name='artifacts_run'),
-        ),
-        migrations.AddConstraint(
-            model_name='artifact',
-            constraint=models.CheckConstraint(condition=models.Q(('storage__in', ['inline', 'object'])), name='artifacts_storage_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='artifact',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('content__isnull', False), ('path', ''), ('size__lt', 100000), ('storage', 'inline')), models.Q(('content', None), ('storage', 'object'), models.Q(('path', ''), _negated=True)), _connector='OR'), name='artifacts_small_ones_are_inline'),
-        ),
-        migrations.AddConstraint(
-            model_name='artifact',
-            constraint=models.CheckConstraint(condition=models.Q(('checksum__regex', '^[0-9a-f]{64}$')), name='artifacts_checksum_is_sha256'),
-        ),
-        migrations.AddConstraint(
-            model_name='artifact',
-            constraint=models.UniqueConstraint(condition=models.Q(('supersedes__isnull', False)), fields=('tenant', 'supersedes'), name='ux_artifacts_supersedes'),
-        ),
-        migrations.AddConstraint(
-            model_name='artifact',
-            constraint=tenants.constraints.AppendOnly(name='artifacts_append_only'),
-        ),
-        migrations.AddConstraint(
-            model_name='artifact',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'run'), name='fk_artifacts_run', to='pipelines.PipelineRun', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='artifact',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'supersedes'), name='fk_artifacts_supersedes', to='pipelines.Artifact', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='artifact',
-            constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_artifacts_tenant_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='artifact',
-            constraint=tenants.constraints.TenantIsolation(name='artifacts_isolation'),
-        ),
-        migrations.AddIndex(
-            model_name='artifactparent',
-            index=models.Index(fields=['tenant', 'parent'], name='artifact_parents_parent'),
-        ),
-        migrations.AddConstraint(
-            model_name='artifactparent',
-            constraint=models.UniqueConstraint(fields=('tenant', 'artifact', 'parent'), name='ux_artifact_parents'),
-        ),
-        migrations.AddConstraint(
-            model_name='artifactparent',
-            constraint=models.CheckConstraint(condition=models.Q(('artifact', models.F('parent')), _negated=True), name='artifact_parents_no_loop'),
-        ),
-        migrations.AddConstraint(
-            model_name='artifactparent',
-            constraint=tenants.constraints.AppendOnly(name='artifact_parents_append_only'),
-        ),
-        migrations.AddConstraint(
-            model_name='artifactparent',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'artifact'), name='fk_artifact_parents_artifact', to='pipelines.Artifact', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='artifactparent',
-            constraint=tenants.constraints.References(deferred=False, fields=('tenant', 'parent'), name='fk_artifact_parents_parent', to='pipelines.Artifact', to_fields=('tenant', 'id')),
-        ),
-        migrations.AddConstraint(
-            model_name='artifactparent',
-            constraint=models.UniqueConstraint(fields=('tenant', 'id'), name='ux_artifact_parents_tenant_id'),
-        ),
-        migrations.AddConstraint(
-            model_name='artifactparent',
-            constraint=tenants.constraints.TenantIsolation(name='artifact_parents_isolation'),
         ),
     ]
