@@ -439,9 +439,15 @@ BEGIN
             '[\u00df-\u00f6\u00f8-\u0220\u03ac-\u03ce\u0430-\u045f\u3041-\u3094\u30a1-\u30fa\u4e00-\u9fa5\uac00-\ud7a3]',
             'a', 'g');
     END IF;
+    -- Without {n,m}: those make the expression ten times as slow. Lengths are asked afterwards.
     IF strpos(domain, '..') > 0 OR strpos(domain, '@') NOT BETWEEN 2 AND 65 OR domain !~
-       '^[a-z0-9\u0131]([a-z0-9\u0131!#$%&''*+/=?^_`{|}~.-]*[a-z0-9\u0131_+-])?@[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?){0,7}\.([a-z]{2,63}|xn--[a-z0-9-]{1,59})$'
+       '^[a-z0-9\u0131](?:[a-z0-9\u0131!#$%&''*+/=?^_`{|}~.-]*[a-z0-9\u0131_+-])?@(?:[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?\.)+(?:[a-z][a-z]+|xn--[a-z0-9-]+)$'
     THEN
+        RETURN NULL;
+    END IF;
+    domain := substr(domain, strpos(domain, '@') + 1);
+    IF length(domain) - length(replace(domain, '.', '')) > 8
+       OR (length(domain) > 63 AND domain ~ '[^.]{64}') THEN
         RETURN NULL;
     END IF;
     cut := strpos(t, '@');
@@ -559,7 +565,7 @@ CREATE FUNCTION lead_propose(owner uuid, one uuid, other uuid, surety integer, w
 DECLARE
     low uuid := least(one, other);
     high uuid := greatest(one, other);
-    found record;
+    waiting record;
     made uuid;
 BEGIN
     IF incoming IS NULL AND EXISTS (
@@ -568,7 +574,7 @@ BEGIN
         RETURN NULL;
     END IF;
     LOOP
-        SELECT r.id, r.incoming AS kept INTO found FROM merge_reviews AS r
+        SELECT r.id, r.incoming AS kept INTO waiting FROM merge_reviews AS r
         WHERE r.tenant_id = owner AND r.left_id = low AND r.right_id = high AND r.status = 'open'
         FOR NO KEY UPDATE;
         EXIT WHEN FOUND;
@@ -582,18 +588,18 @@ BEGIN
             RETURN made;
         END IF;
     END LOOP;
-    IF incoming IS NULL OR found.kept @> incoming
-       OR found.kept -> 'more' @> jsonb_build_array(incoming) THEN
-        RETURN found.id;
+    IF incoming IS NULL OR waiting.kept @> incoming
+       OR waiting.kept -> 'more' @> jsonb_build_array(incoming) THEN
+        RETURN waiting.id;
     END IF;
     UPDATE merge_reviews AS r
-    SET incoming = CASE WHEN found.kept IS NULL THEN lead_propose.incoming
-            ELSE found.kept || jsonb_build_object('more',
-                coalesce(found.kept -> 'more', '[]') || jsonb_build_array(lead_propose.incoming))
+    SET incoming = CASE WHEN waiting.kept IS NULL THEN lead_propose.incoming
+            ELSE waiting.kept || jsonb_build_object('more',
+                coalesce(waiting.kept -> 'more', '[]') || jsonb_build_array(lead_propose.incoming))
             END,
         updated_at = clock_timestamp()
-    WHERE r.tenant_id = owner AND r.id = found.id;
-    RETURN found.id;
+    WHERE r.tenant_id = owner AND r.id = waiting.id;
+    RETURN waiting.id;
 END $$;
 
 -- A lead whose address another one of the same owner has: a person is asked. After the row stands,
@@ -727,6 +733,7 @@ BEGIN
         -- and nobody where they live together under two names.
         weak AS MATERIALIZED (
             SELECT w.row_no, w.lead_id, min(w.rung) AS rung, min(w.fit) AS fit,
+                   count(DISTINCT w.rung) AS ways,
                    bool_or(w.is_same) AS is_same, bool_or(w.is_near) AS is_near
             FROM (
                 SELECT v.row_no, l.id AS lead_id, v.rung, f.fit,
@@ -743,36 +750,39 @@ BEGIN
                     AND c.kind = v.kind
                 JOIN leads AS l ON l.tenant_id = $1 AND l.id = c.lead_id AND l.superseded_at IS NULL
                 CROSS JOIN LATERAL (SELECT owners_fit(v.owner, l.addr_owner) AS fit) AS f
-                WHERE NOT EXISTS (SELECT FROM known AS n WHERE n.row_no = v.row_no)
+                -- NOT IN is hashed whatever the planner thinks of the size of what it cannot know.
+                WHERE v.row_no NOT IN (SELECT n.row_no FROM known AS n)
             ) AS w
             GROUP BY 1, 2
         ),
         found AS (
-            SELECT n.row_no, n.lead_id, n.rung, 0 AS fit FROM known AS n
+            SELECT n.row_no, n.lead_id, n.rung, 0 AS fit, 0 AS ways FROM known AS n
             UNION ALL
-            SELECT w.row_no, w.lead_id, w.rung, w.fit FROM weak AS w WHERE w.is_same
+            SELECT w.row_no, w.lead_id, w.rung, w.fit, w.ways FROM weak AS w WHERE w.is_same
         ),
         told AS (
             SELECT f.row_no, count(*) AS leads, min(f.rung) AS rung,
                    array_agg(f.lead_id ORDER BY f.rung, f.lead_id) AS ids,
-                   -- Of several that share a number, the one with this very name.
+                   -- Of several that share a number: the one that shares the e-mail, too, else the
+                   -- one with this very name.
+                   (array_agg(f.lead_id) FILTER (WHERE f.ways = 2)) AS twice,
                    (array_agg(f.lead_id) FILTER (WHERE f.fit = 0 AND f.rung > 5)) AS namesakes
             FROM found AS f GROUP BY 1
+        ),
+        chosen AS (
+            SELECT t.*, CASE WHEN t.leads = 1 OR t.rung = 1 THEN t.ids[1]
+                             WHEN cardinality(t.twice) = 1 THEN t.twice[1]
+                             WHEN cardinality(t.namesakes) = 1 THEN t.namesakes[1] END AS it
+            FROM told AS t
         )
-        SELECT t.row_no,
-               CASE WHEN t.leads = 1 OR t.rung = 1 OR cardinality(t.namesakes) = 1 THEN 'lead'
-                    ELSE 'many' END,
-               ('{given,vendor,mak,apn,address,phone,email}'::text[])[t.rung],
-               CASE WHEN t.leads > 1 AND t.rung > 5 AND cardinality(t.namesakes) = 1
-                    THEN t.namesakes[1]
-                    WHEN t.leads = 1 OR t.rung = 1 THEN t.ids[1] END,
-               CASE WHEN t.leads = 1 OR (t.rung > 5 AND cardinality(t.namesakes) = 1) THEN '{}'
-                    WHEN t.rung = 1 THEN t.ids[2:10] ELSE t.ids[1:10] END
-        FROM told AS t
+        SELECT t.row_no, CASE WHEN t.it IS NULL THEN 'many' ELSE 'lead' END,
+               ('{given,vendor,mak,apn,address,phone,email}'::text[])[t.rung], t.it,
+               CASE WHEN t.it IS NULL THEN t.ids[1:10] ELSE (array_remove(t.ids, t.it))[1:10] END
+        FROM chosen AS t
         UNION ALL
         SELECT w.row_no, 'new', '', NULL, (array_agg(w.lead_id ORDER BY w.lead_id))[1:10]
         FROM weak AS w
-        WHERE w.is_near AND NOT EXISTS (SELECT FROM told AS t WHERE t.row_no = w.row_no)
+        WHERE w.is_near AND w.row_no NOT IN (SELECT t.row_no FROM told AS t)
         GROUP BY 1
     $query$, keys) USING tenant, src;
 END $$;
