@@ -109,7 +109,7 @@ def email_of(record: dict[str, Any], household: Household) -> tuple[dict[str, st
     """The e-mail that was sent, checked by its domain only; else one that is appended."""
     sent, owner = str(record.get("EmailAddress") or "").strip(), household.residents[0]
     if sent:
-        return {"EmailAddress": sent}, ["ES03", "ES20"]
+        return {"EmailAddress": sent}, ["ES03"]
     if household.melissa_email and owner.emails:
         return {"EmailAddress": owner.emails[0]}, ["DA40"]
     return {}, []

@@ -320,7 +320,7 @@ class Population:
         unit = address.pop("unit")
         street = f"{address['street']} Unit {unit}" if unit else address["street"]
         told = address | {
-            "hash": f"{hashed(self.seed, street + address['zip']):032x}",
+            "hash": f"{mix(self.seed, index, 8):032x}",
             "addressValidity": "Valid",
             "street": street,
         }
@@ -365,7 +365,7 @@ class Population:
                 "ltv": 100 - traits.equity * 100 // traits.value,
                 "confidenceScore": 88,
             },
-            "quickLists": {camel(name): name in traits.lists for name in QUICK_LISTS},
+            "quickLists": {told: name in traits.lists for name, told in TOLD_LISTS.items()},
         }
 
 
@@ -373,6 +373,9 @@ def camel(name: str) -> str:
     """``tax-default`` as the vendor writes it in an answer: ``taxDefault``."""
     first, *rest = name.split("-")
     return first + "".join(word.title() for word in rest)
+
+
+TOLD_LISTS = {name: camel(name) for name in QUICK_LISTS}
 
 
 def vendor_id(seed: int, index: int) -> str:
