@@ -25,6 +25,7 @@ from messaging.views import (
     optout_proof,
     optouts,
     reply,
+    scores,
     suppressions,
     texting,
     thread,
@@ -175,4 +176,9 @@ urlpatterns = [
     path("money/runs/<str:run_id>/", money.run, name="money-run"),
     path("money/runs/<str:run_id>/part/", money.run_part, name="money-run-part"),
     path("money/runs/<str:run_id>/act/", money.run_act, name="money-run-act"),
+    path("scores/", scores.index, name="scores"),
+    path("scores/preview/part/", scores.preview, name="scores-preview"),
+    path("scores/progress/part/", scores.progress, name="scores-progress"),
+    path("scores/save/", scores.save, name="scores-save"),
+    path("scores/rescore/", scores.rescore, name="scores-rescore"),
 ]

@@ -1,12 +1,13 @@
 from django.db import migrations, models
 from django.db.models import Q
 
+from tenants.constraints import References
 from tenants.operations import AddNotValid
 from tenants.sql import run_sql_file
 
 
 class Migration(migrations.Migration):
-    dependencies = [("leads", "0007_part3_valid")]
+    dependencies = [("leads", "0008_identity")]
 
     operations = [
         run_sql_file(
@@ -30,6 +31,17 @@ class Migration(migrations.Migration):
                 | Q(normalized__startswith="+")
                 | Q(normalized__startswith="erased:"),
                 name="contact_points_phone_is_e164",
+            ),
+        ),
+        # History hangs from the score, which hangs from the lead.
+        migrations.RemoveConstraint("qualityscore", "fk_quality_scores_lead"),
+        AddNotValid(
+            "qualityscore",
+            References(
+                name="fk_quality_scores_lead",
+                fields=["tenant", "lead"],
+                to="leads.LeadScore",
+                to_fields=["tenant", "lead"],
             ),
         ),
     ]
