@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 from django.db import connection
 
@@ -10,6 +12,7 @@ from leads.identity.reading import UnknownTarget
 from leads.identity.stage import NoStage, Stage, StageColumn
 from leads.models import ContactPoint, Lead, LeadEvent, MergeReview
 from pipelines.actions import begin_run
+from tenants.ulids import to_text
 from tests.raw import at_once
 
 HEADER = ["first_name", "last_name", "address_line1", "city", "region", "postal_code", "phone1"]
@@ -92,10 +95,6 @@ def test_a_file_becomes_leads_and_the_same_file_changes_nothing(committed_office
 
 
 def run_id(stage):
-    import uuid
-
-    from tenants.ulids import to_text
-
     return to_text("run", uuid.UUID(stage.plan.run))
 
 

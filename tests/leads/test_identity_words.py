@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 from django.db import connection
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from leads.captures import normalize_email
 
 pytestmark = pytest.mark.django_db
 
