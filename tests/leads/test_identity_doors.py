@@ -63,18 +63,6 @@ def test_a_second_lead_at_an_address_has_no_hash_and_a_person_is_asked():
     assert pairs == {(one.pk, two.pk, "open"), (one.pk, three.pk, "open")}
 
 
-def test_old_leads_are_hashed_by_the_migration():
-    one, two = create_lead(**HOUSE), create_lead(**HOUSE, unit="2")
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT id FROM leads")
-    Lead.objects.update(addr_hash=None, addr_hash_version=0)
-
-    assert ask("hash_old_leads(%s, 1)", "0" * 32) == to_uuid(one.pk)
-    assert ask("hash_old_leads(%s, 10)", to_uuid(one.pk)) == to_uuid(two.pk)
-    assert ask("hash_old_leads(%s, 10)", to_uuid(two.pk)) is None
-    assert len(set(Lead.objects.values_list("addr_hash", flat=True)) - {None}) == 2
-
-
 # --- functions --------------------------------------------------------------------------------
 
 

@@ -6,14 +6,15 @@ import uuid
 
 import pytest
 from django.db import connection
+from django.db.models.functions import Now
 
 from leads.actions import create_lead
 from leads.identity.reading import UnknownTarget
 from leads.identity.stage import NoStage, Stage, StageColumn
 from leads.models import ContactPoint, Lead, LeadEvent, MergeReview
 from pipelines.actions import begin_run
-from tenants.ulids import to_text
-from tests.raw import at_once
+from tenants.ulids import to_text, to_uuid
+from tests.raw import at_once, connected
 
 HEADER = ["first_name", "last_name", "address_line1", "city", "region", "postal_code", "phone1"]
 COLUMNS = [StageColumn(target=name, value_sql=f"c{n}") for n, name in enumerate(HEADER, 1)]
@@ -173,3 +174,29 @@ def test_a_column_goes_to_one_known_place(office):
                 [row(1)],
                 columns=[StageColumn(target=name, value_sql="c1") for name in targets],
             )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_migration_hashes_old_leads_and_asks_about_those_that_share_an_address(
+    committed_office,
+):
+    office = committed_office
+    house = dict(zip(HEADER[:6], row(1)[:6], strict=True))
+    with office.inside():
+        leads = [create_lead(**house, unit=unit) for unit in ("1", "1", "2")]
+        MergeReview.objects.update(status="dropped", decided_at=Now())
+    with connected(as_owner=True) as own:
+        own.execute("UPDATE leads SET addr_hash = NULL, addr_hash_version = 0")
+        own.commit()
+        batches, last = [], uuid.UUID(int=0)
+        while last is not None:
+            [last] = own.execute("SELECT hash_old_leads(%s, 2)", [last]).fetchone()
+            batches.append(last)
+        own.commit()
+
+    assert batches == [to_uuid(leads[1].pk), to_uuid(leads[2].pk), None]
+    with office.inside():
+        hashes = dict(Lead.objects.values_list("pk", "addr_hash"))
+        open_pair = MergeReview.objects.get(status="open")
+    assert [hashes[lead.pk] is None for lead in leads] == [False, True, False]
+    assert (open_pair.left_id, open_pair.right_id) == (leads[0].pk, leads[1].pk)
