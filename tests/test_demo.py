@@ -205,15 +205,8 @@ def test_demo_info_says_what_scripts_need(demo, tmp_path, monkeypatch):
         assert set(tenant) == {"slug", "id", "integrations"}
         signalhouse, unsigned, generic, *others = tenant["integrations"]
         assert [one["provider"] for one in others] == [
-            "twilio",
-            "ghl",
-            "aloware",
-            "batchdata",
-            "melissa",
-            "instantly",
-            "apollo",
-            "custom",
-        ]
+            "twilio", "ghl", "aloware", "batchdata", "instantly", "apollo", "custom",
+        ]  # fmt: skip
         assert set(signalhouse) == {"provider", "name", "webhook_url", "secret", "numbers"}
         assert signalhouse["webhook_url"].startswith("http://127.0.0.1:8123/hooks/signalhouse/")
         assert len(signalhouse["numbers"]) == 4

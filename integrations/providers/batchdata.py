@@ -21,7 +21,7 @@ from integrations.providers.data import (
     Subject,
 )
 from integrations.providers.facts import part, parts, raw, text, trouble
-from integrations.tolerant import parse_json
+from integrations.tolerant import Parsed, parse_json
 
 HOST = "https://api.batchdata.com"
 
@@ -73,6 +73,10 @@ class BatchData(DataVendor, Searches, Enriches, LooksUpPhone):
     }
     record_cents = 10
     max_subjects = 100
+    max_body = 1024 * 1024  # one webhook may answer a hundred requests
+
+    def read(self, body: bytes, content_type: str = "") -> Parsed:
+        return parse_json(body, max_nodes=MAX_NODES)
 
     # --- search ---------------------------------------------------------------------------
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from integrations.sandbox.market import EXPIRED_KEY, Account, Job, promise
-from integrations.sandbox.people import AREAS, FIRST, LAST, PER_AREA, STRANGERS, hashed, number_of
+from integrations.sandbox.people import PER_AREA, STRANGERS, hashed, number_of
+from integrations.sandbox.places import AREAS, FIRST, LAST
 from integrations.sandbox.wire import Refused, Request, Response, Router, json_response
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from integrations.sandbox.market import Account, bearer
-from integrations.sandbox.people import QUICK_LISTS, SIZE, ZIPS, Traits, vendor_id
+from integrations.sandbox.people import QUICK_LISTS, SIZE, Traits, vendor_id
+from integrations.sandbox.places import ZIPS
 from integrations.sandbox.wire import Refused, Request, Response, Router, json_response
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ MAX_ADDED = 3 * SIZE
 NO_BALANCE = "Insufficient balance or invalid token permission"
 
 GROUPS = {"query", "address", "quickLists", "orQuickLists", "valuation", "demographics"}
+SIDES = ("min", "max")
 RANGES = {
     "valuation": {"estimatedValue": "value", "equityCurrentEstimatedBalance": "equity"},
     "demographics": {"age": "age"},
@@ -52,9 +54,8 @@ async def search(sandbox: Sandbox, request: Request) -> Response:
     criteria, options = data.get("searchCriteria"), data.get("options") or {}
     if not isinstance(criteria, dict) or not isinstance(options, dict):
         return answer({}, code=400, message="searchCriteria is required")
-    try:
-        skip, take = int(options.get("skip", 0)), int(options.get("take", DEFAULT_TAKE))
-    except (TypeError, ValueError):
+    skip, take = options.get("skip", 0), options.get("take", DEFAULT_TAKE)
+    if not isinstance(skip, int) or not isinstance(take, int):
         return answer({}, code=400, message="skip and take must be numbers")
     if skip < 0 or not 0 <= take <= MAX_TAKE:
         return answer({}, code=400, message=f"take must be 0 to {MAX_TAKE}, skip 0 or more")
@@ -196,8 +197,12 @@ def ranges_of(criteria: dict[str, Any]) -> list[tuple[str, float, float]]:
         for name, limits in given.items() if isinstance(given, dict) else ():
             if name not in names or not isinstance(limits, dict):
                 raise Refused(400, f"{group} has ranges of {', '.join(names)}")
-            least = float(limits.get("min") or float("-inf"))
-            found.append((names[name], least, float(limits.get("max") or float("inf"))))
+            try:
+                least, most = (float(limits[side]) if side in limits else None for side in SIDES)
+            except (TypeError, ValueError) as error:
+                raise Refused(400, "min and max must be numbers") from error
+            least = float("-inf") if least is None else least
+            found.append((names[name], least, float("inf") if most is None else most))
     return found
 
 
@@ -234,15 +239,17 @@ async def add_records(sandbox: Sandbox, request: Request) -> Response:
     """
     data = request.json()
     count, after = data.get("count"), data.get("after", 0)
-    if not isinstance(count, int) or not 1 <= count <= MAX_ADDED - len(sandbox.market.added):
+    if not isinstance(after, int) or not isinstance(count, int):
+        raise Refused(400, "count and after must be numbers")
+    if not 1 <= count <= MAX_ADDED - len(sandbox.market.added):
         raise Refused(400, "count must be a number of records")
     if data.get("zip") and data["zip"] not in ZIPS:
         raise Refused(400, f"ZIPs here are {', '.join(ZIPS)}")
     split(data.get("quickLists") or [])
     arrival = {"count": count, "zip": data.get("zip"), "quickLists": data.get("quickLists")}
     if after:
-        sandbox.market.arrivals.append(arrival | {"after": int(after)})
-        return json_response({"arrives_before_request": int(after) + 1}, 202)
+        sandbox.market.arrivals.append(arrival | {"after": after})
+        return json_response({"arrives_before_request": after + 1}, 202)
     seed = sandbox.market.population.seed
     ids = [vendor_id(seed, place) for place in insert(sandbox, arrival)]
     return json_response({"ids": ids}, 201)
@@ -252,7 +259,10 @@ async def add_records(sandbox: Sandbox, request: Request) -> Response:
 async def remove_records(sandbox: Sandbox, request: Request) -> Response:
     """Take the newest `count` records of a query away: ``{searchCriteria, count}``."""
     data = request.json()
-    found = result_set(sandbox, data.get("searchCriteria") or {})[: int(data.get("count", 1))]
+    count = data.get("count", 1)
+    if not isinstance(count, int) or count < 1:
+        raise Refused(400, "count must be a number of records")
+    found = result_set(sandbox, data.get("searchCriteria") or {})[:count]
     sandbox.market.removed |= set(found)
     sandbox.market.results.clear()
     return json_response({"removed": len(found)})

@@ -296,15 +296,19 @@ async def show_invoice(sandbox: Sandbox, request: Request) -> Response:
 async def set_account(sandbox: Sandbox, request: Request) -> Response:
     """Set an account: ``{vendor, api_key, balance_cents?, prices?: {service: cents}}``."""
     data = request.json()
-    vendor, prices = data.get("vendor"), data.get("prices") or {}
-    if vendor not in VENDORS or not isinstance(data.get("api_key"), str):
+    vendor, prices = str(data.get("vendor")), data.get("prices") or {}
+    known = vendor in VENDORS and isinstance(prices, dict)
+    if not known or not isinstance(data.get("api_key"), str):
         raise Refused(400, f"vendor (one of {', '.join(VENDORS)}) and api_key are required")
     unknown = set(prices) - set(PRICES[vendor])
     if unknown:
         raise Refused(400, f"{vendor} sells {', '.join(PRICES[vendor])}")
     account = sandbox.market.account(vendor, data["api_key"])
-    account.balance_cents = int(data.get("balance_cents", account.balance_cents))
-    account.prices |= {name: int(cents) for name, cents in prices.items()}
+    balance = data.get("balance_cents", account.balance_cents)
+    if not all(isinstance(cents, int) for cents in (balance, *prices.values())):
+        raise Refused(400, "balance_cents and prices must be whole cents")
+    account.balance_cents = balance
+    account.prices |= prices
     return json_response(account.invoice(), 201)
 
 
@@ -350,5 +354,8 @@ async def hold(sandbox: Sandbox, request: Request) -> Response:
 @router.route("POST", "/_control/day")
 async def move_day(sandbox: Sandbox, request: Request) -> Response:
     """Move the vendors' billing day: ``{offset}`` days from today."""
-    sandbox.market.day_offset = int(request.json().get("offset", 0))
+    offset = request.json().get("offset", 0)
+    if not isinstance(offset, int):
+        raise Refused(400, "offset must be a number of days")
+    sandbox.market.day_offset = offset
     return json_response({"day": sandbox.market.today()})

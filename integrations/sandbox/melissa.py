@@ -27,7 +27,7 @@ async def verify(sandbox: Sandbox, request: Request) -> Response:
     if not key or key == EXPIRED_KEY:
         return transmission(data, "GE05" if key else "GE04")
     account = sandbox.market.account("melissa", key)
-    if not isinstance(records, list) or not records:
+    if not isinstance(records, list) or not records or not all(map(is_record, records)):
         return transmission(data, "GE02")
     if len(records) > MAX_RECORDS:
         return transmission(data, "GE03")
@@ -42,6 +42,10 @@ async def verify(sandbox: Sandbox, request: Request) -> Response:
                 account, "personator", 1, request, subject=str(record.get("RecordID", ""))
             )
     return transmission(data, NOTHING, found)
+
+
+def is_record(record: Any) -> bool:
+    return isinstance(record, dict)
 
 
 def transmission(data: dict[str, Any], codes: str, records: list[Any] | None = None) -> Response:

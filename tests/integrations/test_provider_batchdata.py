@@ -360,6 +360,21 @@ def test_a_webhook_answers_every_request_in_it():
     assert (found.kind, found.units) == ("hit", 1)
 
 
+def test_a_webhook_that_answers_a_hundred_requests_is_read_whole():
+    answer = json.loads(recorded("batchdata", "skip_trace_v3")[1])
+    [item] = answer["result"]["data"]
+    item["persons"] *= 3
+    text = json.dumps(item)
+    answer["result"]["data"] = [json.loads(text.replace(LEAD, f"lead_{n}")) for n in range(100)]
+    body = json.dumps(answer).encode()
+
+    parsed = BATCH.read(body)
+
+    assert 256 * 1024 < len(body) <= BATCH.max_body
+    assert parsed.state == "clean"
+    assert len(BATCH.parse(parsed.payload)) == 100
+
+
 # --- phones, and everything odd ---------------------------------------------------------------
 
 

@@ -659,7 +659,12 @@ def test_a_reset_forgets_bills_facts_and_what_was_promised(client, hooks):
     [
         ("account", {"vendor": "acme", "api_key": "x"}),
         ("account", {"vendor": "melissa", "api_key": "x", "prices": {"lunch": 5}}),
+        ("account", {"vendor": "melissa", "api_key": "x", "balance_cents": "a lot"}),
+        ("account", {"vendor": [], "api_key": "x"}),
+        ("day", {"offset": "tomorrow"}),
         ("facts", {"colour": "red"}),
+        ("batchdata/records", {"count": "5"}),
+        ("batchdata/records", {"count": 5, "after": "soon"}),
         ("hold", {"vendor": "acme"}),
         ("batchdata/records", {"count": 0}),
         ("batchdata/records", {"count": 1, "zip": "00000"}),
@@ -671,6 +676,38 @@ def test_control_says_what_it_cannot_do(client, path, body):
 
     assert answer.status_code in (400, 404)
     assert answer.json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/v1/property/search", {"searchCriteria": {"demographics": {"age": {"min": "x"}}}}),
+        ("/api/v1/property/search", {"searchCriteria": {"query": "CA"}, "options": {"skip": "x"}}),
+        ("/api/v1/property/search", {"searchCriteria": {"quickLists": "high-equity"}}),
+        ("/api/v1/property/search", {"searchCriteria": []}),
+        ("/api/v3/property/skip-trace", {"requests": [5]}),
+        ("/api/v3/property/skip-trace", {"requests": [{"requestId": "a"}] * 101}),
+        ("/api/v1/property/skip-trace", {}),
+        ("/api/v1/phone/dnc", {"requests": "2025550142"}),
+        ("/api/v1/phone/horoscope", {"requests": ["2025550142"]}),
+        ("/api/v2/email-verification", {"email": 5}),
+    ],
+)
+def test_wrong_requests_are_refused_and_not_billed(client, path, body):
+    answer = client.post(path, json=body, headers={"Authorization": f"Bearer {KEY}"})
+
+    assert answer.status_code in (400, 404)
+    assert invoice(client)["total_cents"] == 0
+
+
+@pytest.mark.parametrize("records", [None, [], [5], "x", [{}] * 101])
+def test_melissa_refuses_records_that_are_none(client, records):
+    body = {"CustomerID": KEY, "Records": records}
+
+    told = client.post("/v3/WEB/ContactVerify/doContactVerify", json=body).json()
+
+    assert told["TransmissionResults"] in ("GE02", "GE03")
+    assert invoice(client)["total_cents"] == 0
 
 
 def test_prices_can_be_changed(client):
