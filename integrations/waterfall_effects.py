@@ -117,32 +117,28 @@ def apply_checked(lead: Lead, point: ContactPoint, result: Checked, found: Found
 
 
 def _verify_by_codes(lead: Lead, points: Sequence[Point], found: Found) -> None:
-    """Let a vendor's own codes verify what it names, where the installation knows them."""
-    meanings = {
-        (row.channel, row.code): row.is_verified
-        for row in VerificationCode.objects.filter(provider=found.provider)
-    }
+    """Let a vendor's own codes verify what it names, where the installation knows them as proof.
+
+    A code that proves nothing leaves no record: the address was named, and nobody looked it up.
+    """
+    proving = set(
+        VerificationCode.objects.filter(provider=found.provider, is_verified=True).values_list(
+            "channel", "code"
+        )
+    )
     expires_at = database_now() + timedelta(days=found.fresh_days)
     for point in points:
-        told = [code for code in point.codes if (point.kind, code) in meanings]
-        if not told:
+        code = next((code for code in point.codes if (point.kind, code) in proving), None)
+        if code is None:
             continue
-        proving = [code for code in told if meanings[point.kind, code]]
         row = ContactPoint.objects.filter(
             lead=lead, kind=point.kind, normalized=point.value
         ).first()
         if row is not None:
-            record_verification(
-                row.pk,
-                Finding(
-                    provider=found.provider,
-                    code=(proving or told)[0],
-                    verdict="verified" if proving else "unknown",
-                    expires_at=expires_at,
-                ),
-                artifact_id=found.artifact_id,
-                run_id=found.run_id,
+            finding = Finding(
+                provider=found.provider, code=code, verdict="verified", expires_at=expires_at
             )
+            record_verification(row.pk, finding, artifact_id=found.artifact_id, run_id=found.run_id)
 
 
 def _hold_litigators(result: Enriched) -> None:

@@ -17,9 +17,9 @@ from integrations.ledger import settle_silent
 from integrations.models import Enrichment, VendorAnswer, VendorCall
 from integrations.models.waterfall import OPEN_STATES
 from integrations.processing import Source
-from integrations.waterfall import Claim, advance, claim
+from integrations.waterfall import Claim, advance, claim, mine
 from integrations.waterfall_calls import BY_WEBHOOK, ask_of, read_told
-from integrations.waterfall_ends import close_letters, wait_until
+from integrations.waterfall_ends import close_letters, finish, wait_until
 from integrations.waterfall_record import Reply, take
 from leads.models import Lead
 from pipelines.actions import end_run
@@ -114,19 +114,14 @@ def _advance(one: Claim) -> None:
 
 
 def _set_aside(one: Claim, error: Exception) -> None:
-    """Let an enrichment that our own code fails on wait: a call in flight stays to be settled."""
+    """End an enrichment that our own code fails on: its letter is tried again later.
+
+    A call that was in flight stays open, and is unknown in time.
+    """
     with tenant_context(one.tenant_id, durable=True):
-        enrichment = (
-            Enrichment.objects.select_for_update(no_key=True, of=("self",))
-            .filter(pk=one.enrichment_id, attempts=one.attempt, state="running")
-            .first()
-        )
+        enrichment = mine(one)
         if enrichment is not None:
-            words = f"{type(error).__name__}: {error}"
-            until = Now()
-            Enrichment.objects.filter(pk=enrichment.pk).update(
-                state="held", error=words[:500], available_at=until, updated_at=until
-            )  # the lease goes on: it is looked at again when that ends
+            finish(enrichment, state="failed", error=f"{type(error).__name__}: {error}")
 
 
 # --- answers by webhook -----------------------------------------------------------------------

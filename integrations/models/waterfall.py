@@ -26,8 +26,10 @@ class WaterfallStage(ChildModel):
     """One step: whom it asks, when it may, what a call costs, and how much a day may cost.
 
     *gate*: conditions on what is known, all of which must hold for the stage to run:
-    ``score_below`` (0-100), ``without`` (list of mobile, phone, email, mak, apn), ``with`` (the
-    same words), ``bands`` (list). A stage does not run once ``stop_at_score`` is met.
+    ``score_below`` (0-100), ``without`` (one of mobile, phone, email, mak, apn is missing),
+    ``with`` (all of these are known), ``bands`` (one of them). ``most``: phones or e-mails of a
+    lead that a verifying stage looks at. Once the tenant's bar is met no stage runs, but those
+    with ``always``.
     """
 
     KINDS = STAGE_KINDS

@@ -332,7 +332,7 @@ BEGIN
     IF n = 11 AND left(t, 1) = '1' THEN
         t := substr(t, 2);
     ELSIF n <> 10 OR abroad THEN
-        RETURN CASE WHEN n = 7 THEN '?no area code' WHEN n < 10 THEN '?too short'
+        RETURN CASE WHEN n = 7 AND NOT abroad THEN '?no area code' WHEN n < 10 THEN '?too short'
                     WHEN n = 11 THEN '?eleven digits that do not begin with 1'
                     ELSE '?too long' END;
     END IF;
@@ -856,7 +856,8 @@ DECLARE
     plain text := CASE merge_contact_point.kind
         WHEN 'phone' THEN normalize_phone(merge_contact_point.value)
         WHEN 'email' THEN normalize_email(merge_contact_point.value) END;
-    points smallint := greatest(0, least(100, round(merge_contact_point.score)));
+    points smallint := CASE WHEN merge_contact_point.score IS NOT NULL
+        THEN greatest(0, least(100, round(merge_contact_point.score))) END;
     point uuid;
 BEGIN
     IF merge_contact_point.kind NOT IN ('phone', 'email') THEN

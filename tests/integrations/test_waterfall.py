@@ -6,10 +6,12 @@ from datetime import timedelta
 
 import pytest
 
-from integrations.models import Enrichment, VendorAnswer, VendorCall
+from integrations.models import Enrichment, VendorAnswer, VendorCall, VerificationCode
+from integrations.providers.data import Enriched, Point
+from integrations.waterfall_effects import Found, apply_enriched
 from integrations.waterfall_plan import Step, forecast, stages, stop_at, what_if
 from leads.models import Consent, ConsentEvent, Contact, ContactPoint, LeadScore, Verification
-from pipelines.artifacts import read
+from pipelines.artifacts import keep, read
 from tenants.context import database_now
 from tests.integrations.waterfall_world import LAND, MOBILE, VENDORS
 
@@ -361,3 +363,32 @@ def test_a_miss_is_not_repeated_within_its_cool_down(world):
     with world.inside():
         call = VendorCall.objects.get()
         assert call.at > database_now() - timedelta(minutes=5)
+
+
+def test_what_a_vendor_only_names_is_still_looked_up(world):
+    lead = world.lead(world.house(phones=[MOBILE], emails=["named@example.com"]))
+    with world.inside():
+        codes = VerificationCode.objects.filter(provider="melissa", channel="email")
+        assert codes.filter(code="DA40", is_verified=False).exists()  # what Melissa says of it
+
+    world.enrich(lead)
+
+    assert world.did(lead)["Verify e-mail"] in ("hit", "miss")
+    with world.inside():
+        by = set(Verification.objects.filter(point__lead=lead).values_list("provider", flat=True))
+    assert by == {"instantly", "twilio"}
+
+
+def test_a_vendors_own_proof_verifies(world):
+    world.only("melissa")
+    lead = world.lead(world.house(phones=[MOBILE], emails=["named@example.com"]))
+    with world.inside():
+        kept = keep(b"{}", artifact_type="vendor_answer")
+    effects = Found(provider="melissa", run_id=None, artifact_id=kept.pk, fresh_days=30)
+    told = Point(kind="email", value="named@example.com", codes=("DA40", "ES01"))
+
+    with world.inside():
+        apply_enriched(lead, Enriched(kind="hit", points=(told,)), effects)
+
+    assert points(world, lead, "email")["named@example.com"].verified_by == "melissa"
+    assert score(world, lead).email == 40

@@ -350,6 +350,29 @@ def test_a_person_tries_the_failed_ones_again(world):
     assert (world.enrichment(lead).state, letter(world).status) == ("done", "resolved")
 
 
+def test_an_error_of_our_own_harms_one_lead_and_buys_nothing_twice(world, monkeypatch):
+    world.only("melissa")
+    first, second = world.lead(), world.lead()
+    real = waterfall.read
+
+    def stumble(ask, answer, call_id):
+        if ask.subject.last_name == first.last_name:
+            raise ValueError("nobody foresaw this")
+        return real(ask, answer, call_id)
+
+    monkeypatch.setattr(waterfall, "read", stumble)
+    world.enrich(first, second)
+    assert [world.enrichment(one).state for one in (first, second)] == ["failed", "done"]
+    assert "nobody foresaw this" in letter(world).error
+
+    monkeypatch.setattr(waterfall, "read", real)
+    let_retry(world)
+    world.work()
+    world.let_pass()
+    assert world.enrichment(first).state == "held"  # nobody knows of its call
+    assert (world.calls(), world.invoice()) == (2, 10)
+
+
 # --- stopping ---------------------------------------------------------------------------------
 
 

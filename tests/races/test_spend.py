@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+import httpx
 import pytest
 
 from integrations.ledger import (
@@ -16,6 +19,9 @@ from integrations.ledger import (
     settle,
 )
 from integrations.models import SpendCounter, VendorCall
+from integrations.sandbox.server import running
+from integrations.waterfall_work import work
+from tests.integrations.waterfall_world import make_world
 from tests.raw import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -105,6 +111,24 @@ def test_many_who_ask_the_same_pay_once(committed_office):
     assert any(isinstance(one, Cached) for one in flat)
     with office.inside():
         assert VendorCall.objects.count() == 20
+
+
+def test_leads_of_many_workers_stop_at_the_cap(committed_office):
+    """The whole of it: sixteen enrichments at once, over HTTP, and a cap that lets eleven buy."""
+    with running() as url, httpx.Client(base_url=url, trust_env=False, timeout=10) as client:
+        world = make_world(committed_office, client)
+        world.only("melissa")
+        world.change("melissa", daily_call_cap=11)
+        leads = [world.lead() for _ in range(24)]
+        world.start(*leads)
+
+        taken = at_once([lambda: work(world.tenant_id, at_once=8)] * 2)
+
+        assert sum(taken) >= 24, taken
+        states = Counter(world.enrichment(lead).state for lead in leads)
+        assert states == {"done": 11, "held": 13}
+        assert world.calls() == len(world.billed("melissa")) == 11
+        assert world.spent() == world.invoice() == 55
 
 
 def test_one_answer_told_by_many_counts_once(committed_office):
