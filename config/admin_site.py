@@ -50,11 +50,11 @@ RECORDS = {
     ),
     "Quality": (
         "gauge",
-        ["LeadScore", "QualityScore", "ScoreRule", "MergeReview", "Merge"],
+        ["LeadScore", "QualityScore", "ScoreRule", "MergeReview", "Merge", "IdentityTurn"],
     ),
     "Imports": (
         "file-up",
-        ["Import", "ImportRow", "ImportPreset", "ImportPart", "SavedView"],
+        ["Import", "ImportRow", "ImportChange", "ImportPreset", "ImportPart", "SavedView"],
     ),
     "Vendors": (
         "coins",
@@ -62,6 +62,7 @@ RECORDS = {
             "PullQuery",
             "PullSweep",
             "PullPage",
+            "PullBill",
             "VendorSeen",
             "WaterfallStage",
             "Enrichment",

@@ -240,6 +240,8 @@ STORAGES = {
 }
 #: Django's own limit answers 400; webhooks have theirs (413) and read the raw stream.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000
+#: Where artifacts too large for their row are kept: on storage that all hosts share.
+FAIRLEAD_OBJECT_DIR = env("FAIRLEAD_OBJECT_DIR", default=str(DATA_DIR / "objects"))
 #: Megabytes of a file that a browser may send; it is streamed to disk. Commands take any size.
 UPLOAD_MB = env.int("FAIRLEAD_UPLOAD_MB", default=512)
 FILE_UPLOAD_HANDLERS = [

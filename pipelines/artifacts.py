@@ -81,9 +81,8 @@ def read(artifact: Artifact) -> bytes:
 
 
 def object_dir() -> Path:
-    """Return the folder of the large ones: ``FAIRLEAD_OBJECT_DIR``, else beside other data."""
-    chosen = getattr(settings, "FAIRLEAD_OBJECT_DIR", None)
-    return Path(chosen) if chosen else settings.DATA_DIR / "objects"
+    """Return the folder of the large ones."""
+    return Path(settings.FAIRLEAD_OBJECT_DIR)
 
 
 def _write(content: bytes, checksum: str) -> str:

@@ -22,6 +22,7 @@ from integrations.models import (
     ExternalId,
     FieldMapping,
     ProviderCircuit,
+    PullBill,
     PullPage,
     PullQuery,
     PullSweep,
@@ -52,7 +53,9 @@ from leads.models import (
     ConsentEvent,
     Contact,
     ContactPoint,
+    IdentityTurn,
     Import,
+    ImportChange,
     ImportPart,
     ImportPreset,
     ImportRow,
@@ -254,6 +257,8 @@ def fill_lead_records(office, lead, twin, word):
     MergeReview.objects.create(left=twin, right=lead, score=50, source="finder", reason=word)
     one = Import.objects.create(name=word, total=1)
     ImportPart.objects.create(imported=one, number=1, content=b"x")
+    ImportChange.objects.create(imported=one, lead=lead, row_no=1)
+    IdentityTurn.objects.update_or_create(defaults={"runner": word})
     ImportRow.objects.create(imported=one, row_no=1, outcome="error", problem=word, raw=[word])
     ImportPreset.objects.create(name=word, fingerprint=word, mapping=[])
     SavedView.objects.create(name=word)
@@ -289,6 +294,7 @@ def fill_vendor_records(office, lead, word):
     VendorInput.objects.create(
         provider=word, service=word, fingerprint="0" * 64, call=call, fresh_until=timezone.now()
     )
+    PullBill.objects.create(query_sig="0" * 64, day=timezone.localdate(), **of)
     SpendCounter.objects.create(scope=word, period="day", starts=timezone.localdate())
     ProviderCircuit.objects.create(**of)
     VerificationCode.objects.get_or_create(
