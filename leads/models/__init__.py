@@ -5,7 +5,7 @@ from leads.models.contact import Contact, ContactPoint, Verification
 from leads.models.identity import IdentityTurn, Merge, MergeReview
 from leads.models.imports import Import, ImportPart, ImportPreset, ImportRow, SavedView
 from leads.models.label import Label, LeadLabel
-from leads.models.lead import Lead, LeadEvent, LeadTimer, LeadTransition
+from leads.models.lead import Lead, LeadEvent, LeadTransition
 from leads.models.record import (
     Business,
     LeadActivity,
@@ -16,6 +16,7 @@ from leads.models.record import (
 )
 from leads.models.score import LeadScore, QualityScore, ScoreRule
 from leads.models.stage import Stage, Worker
+from leads.models.timer import LeadTimer
 
 __all__ = [
     "Business",
