@@ -183,8 +183,8 @@ def _iso(at: datetime | None) -> str | None:
 
 
 def _restricted(wanted: Plan) -> str:
-    states = {wanted.survivor.pk: wanted.survivor.state, wanted.merged.pk: wanted.merged.state}
-    return states[wanted.choices[STATE]]
+    is_theirs = wanted.choices[STATE] == wanted.merged.pk
+    return wanted.merged.state if is_theirs else wanted.survivor.state
 
 
 def _plan(survivor: Lead, merged: Lead, choices: Mapping[str, str]) -> Plan:
@@ -201,9 +201,9 @@ def _plan(survivor: Lead, merged: Lead, choices: Mapping[str, str]) -> Plan:
         cursor.execute("SELECT source_ranks(%s)::text", [owner()])
         ranks = json.loads(cursor.fetchone()[0])
     state = state_of(survivor, merged)
-    kept = {**preferred(survivor, merged, ranks), STATE: state.pk, **choices}
+    kept: dict[str, str] = {**preferred(survivor, merged, ranks), STATE: str(state.pk), **choices}
     if state.state == LeadState.SUPPRESSED:
-        kept[STATE] = state.pk  # an opt-out is nobody's to choose away
+        kept[STATE] = str(state.pk)  # an opt-out is nobody's to choose away
     return Plan(survivor=survivor, merged=merged, choices=kept)
 
 
@@ -247,7 +247,7 @@ def meet(survivor_id: str, merged_id: str) -> tuple[Lead, Lead]:
     addresses = _addresses(ids)
     lock_consents(sorted(addresses))
     rows = Lead.objects.select_for_update(no_key=True).filter(pk__in=ids).order_by("pk")
-    found = {lead.pk: lead for lead in rows}
+    found = {str(lead.pk): lead for lead in rows}
     if missing := set(ids) - set(found):
         raise Lead.DoesNotExist(f"no lead {missing.pop()}")
     if _addresses(ids) - addresses:

@@ -220,7 +220,7 @@ def test_a_run_of_what_is_new_looks_at_young_leads_and_points_only(twins):
     with office.inside():
         old = create_lead(phone=OTHER, full_name="Ann Lee").pk
     run_whole(office)
-    with office.inside(), connection.cursor() as cursor:
+    with office.inside():
         assert duplicates._next("2100-01-01", None) == []
         young = duplicates._next("2020-01-01", None)
         assert young == sorted(str(to_uuid(one)) for one in [*pair, old])
