@@ -108,6 +108,7 @@ def foreign(other_office):
             "actor": other_office.agent.pk,
             "note": Notification.objects.first().pk,
             **repair_rows(),
+            "import_id": import_row(CANARY),
             "step": "zanzibar",
             "integration": other_office.integration.pk,
             "endpoint": other_office.endpoint.pk,
@@ -131,14 +132,13 @@ def repair_rows():
         "letter_id": letter.pk,
         "rule_id": rule.pk,
         "run_id": run.pk,
-        "import_id": import_row(),
     }
 
 
-def import_row():
-    """A file of the running tenant that waits to be mapped, its name and rows the canary."""
-    stream = io.BytesIO(f"name,phone\n{CANARY},2025550143\n".encode())
-    return begin_import(stream, name=f"{CANARY}.csv").pk
+def import_row(word):
+    """A file of the running tenant that waits to be mapped, its name and rows that word."""
+    stream = io.BytesIO(f"name,phone\n{word},2025550143\n".encode())
+    return begin_import(stream, name=f"{word}.csv").pk
 
 
 @pytest.fixture
@@ -155,6 +155,7 @@ def own(office):
             "phone_number": office.number.pk,
             "outbound": new_id("obm"),
             **repair_rows(),
+            "import_id": import_row("own"),
             "step": "map",
             "integration": office.integration.pk,
             "endpoint": office.endpoint.pk,
