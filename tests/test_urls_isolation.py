@@ -123,6 +123,7 @@ def foreign(other_office):
             **repair_rows(),
             **pull_rows(CANARY),
             **merging_rows(),
+            "import_id": import_row(CANARY),
             "step": "zanzibar",
             "integration": other_office.integration.pk,
             "endpoint": other_office.endpoint.pk,
@@ -206,6 +207,13 @@ def import_row():
     """A file of the running tenant that waits to be mapped, its name and rows the canary."""
     stream = io.BytesIO(f"name,phone\n{CANARY},2025550143\n".encode())
     return begin_import(stream, name=f"{CANARY}.csv").pk
+    }
+
+
+def import_row(word):
+    """A file of the running tenant that waits to be mapped, its name and rows that word."""
+    stream = io.BytesIO(f"name,phone\n{word},2025550143\n".encode())
+    return begin_import(stream, name=f"{word}.csv").pk
 
 
 @pytest.fixture
@@ -224,6 +232,7 @@ def own(office):
             **repair_rows(),
             **pull_rows("own"),
             **merging_rows(),
+            "import_id": import_row("own"),
             "step": "map",
             "integration": office.integration.pk,
             "endpoint": office.endpoint.pk,

@@ -145,7 +145,8 @@ def forget_rows(one: Import) -> None:
 
 
 def _keep_rows(one: Import, found: Sequence[RowOutcome], stage: Stage) -> None:
-    raw = stage.raw([row.row_no for row in found])
+    copied = stage.raw
+    raw = copied([row.row_no for row in found])
     ImportRow.objects.bulk_create(
         (
             ImportRow(

@@ -111,7 +111,7 @@ PHONES = re.compile(
     r"(?: (?:number|no|#))?(?: ?(?P<n>\d{1,2}))?(?: (?:number|no|#))?|phonenumber"
 )
 EMAILS = re.compile(
-    r"(?:(?:owner 1|contact|lead|primary|work|business|personal|other) )?(?:e ?mail)"
+    r"(?:(?:owner 1|contact|lead|primary|work|business|personal|other) )?(?:e ?)?mail"
     r"(?: (?:address|id))?(?: ?(?P<n>\d{1,2}))?(?: address)?|emailaddress"
 )
 ABOUT_PHONE = re.compile(

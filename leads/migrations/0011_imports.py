@@ -74,7 +74,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': 'import_changes',
-                'constraints': [models.UniqueConstraint(fields=('tenant', 'imported', 'lead'), name='ux_import_changes_lead'), tenants.constraints.References(deferred=False, fields=('tenant', 'imported'), name='fk_import_changes_imported', to='leads.Import', to_fields=('tenant', 'id')), tenants.constraints.References(deferred=False, fields=('tenant', 'lead'), name='fk_import_changes_lead', to='leads.Lead', to_fields=('tenant', 'id')), models.UniqueConstraint(fields=('tenant', 'id'), name='ux_import_changes_tenant_id'), tenants.constraints.TenantIsolation(name='import_changes_isolation')],
+                'constraints': [models.UniqueConstraint(fields=('tenant', 'imported', 'lead'), name='ux_import_changes_lead'), tenants.constraints.NoDelete(name='import_changes_stay'), tenants.constraints.References(deferred=False, fields=('tenant', 'imported'), name='fk_import_changes_imported', to='leads.Import', to_fields=('tenant', 'id')), tenants.constraints.References(deferred=False, fields=('tenant', 'lead'), name='fk_import_changes_lead', to='leads.Lead', to_fields=('tenant', 'id')), models.UniqueConstraint(fields=('tenant', 'id'), name='ux_import_changes_tenant_id'), tenants.constraints.TenantIsolation(name='import_changes_isolation')],
             },
         ),
         run_sql_file(__file__, reverse_sql=REVERSE),

@@ -205,7 +205,8 @@ class ImportChange(ChildModel):
         constraints = [
             models.UniqueConstraint(
                 fields=["tenant", "imported", "lead"], name="ux_import_changes_lead"
-            )
+            ),
+            NoDelete(name="import_changes_stay"),
         ]
 
     def __str__(self) -> str:

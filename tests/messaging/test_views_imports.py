@@ -48,8 +48,10 @@ def test_a_file_goes_through_all_steps(office, operator):
 
     html = text(page(operator, office, one, "map"))
     assert re.search(r'<li class="steps__one" aria-current="step"><span>Map</span>', html)
+    given = {"target-0": "full_name", "target-1": "phone1"}
+    html = text(post(operator, office, one, "map", do="preview", **given))
     assert "+12025550143" in html  # how it is read
-    answer = post(operator, office, one, "map", **{"do": "check", "target-0": "full_name"})
+    answer = post(operator, office, one, "map", do="check", **given)
     assert answer["Location"] == url(office, f"imports/{one.pk}/check/")
     assert 'hx-trigger="every 1s"' in text(page(operator, office, one, "check"))
 
