@@ -147,8 +147,8 @@ def match(plan: Plan) -> None:
         plan.number = take_turn(plan)
         _find_repeats(plan, cursor)
         cursor.execute(
-            f"CREATE {names['made']} TABLE {names['hits']} (row_no integer, verdict text, found_by text,"
-            " lead_id uuid, others uuid[])"
+            "CREATE {made} TABLE {hits} (row_no integer, verdict text, found_by text, lead_id uuid,"
+            " others uuid[])".format(**names)
         )
         climb(plan, ALL)
         cursor.execute(_BLOCKED.format(**names, **_points(plan, "phone"), address=_address(plan)))
@@ -156,11 +156,11 @@ def match(plan: Plan) -> None:
             cursor.execute(f"CREATE INDEX ON {names[table]} (row_no)")
             cursor.execute(f"ANALYZE {names[table]}")
         cursor.execute(
-            f"CREATE {names['made']} TABLE {names['done']} (row_no integer, outcome text, found_by text,"
-            " lead_id uuid, problem text, review_id uuid)"
+            "CREATE {made} TABLE {done} (row_no integer, outcome text, found_by text, lead_id uuid,"
+            " problem text, review_id uuid)".format(**names)
         )
         cursor.execute(
-            f"CREATE {names['made']} TABLE {names['chunks']} (low integer, high integer, done boolean)"
+            "CREATE {made} TABLE {chunks} (low integer, high integer, done boolean)".format(**names)
         )
 
 
@@ -188,7 +188,7 @@ def take_turn(plan: Plan) -> int:
 def _find_repeats(plan: Plan, cursor: Any) -> None:
     names = plan.names(free=FREE)
     present = {**dict.fromkeys(plan.keys), **dict.fromkeys(plan.fields)}
-    keys = [key for key in ("vendor", "given", "mak") if key in present]
+    keys: list[str] = [key for key in ("vendor", "given", "mak") if key in present]
     if {"apn", "county_fips"} <= set(plan.fields):
         keys.append("apn")
     strong = " ".join(f"UNION ALL {_STRONG[key].format(**names)}" for key in keys)

@@ -565,7 +565,7 @@ CREATE FUNCTION lead_propose(owner uuid, one uuid, other uuid, surety integer, w
 DECLARE
     low uuid := least(one, other);
     high uuid := greatest(one, other);
-    found record;
+    waiting record;
     made uuid;
 BEGIN
     IF incoming IS NULL AND EXISTS (
@@ -574,7 +574,7 @@ BEGIN
         RETURN NULL;
     END IF;
     LOOP
-        SELECT r.id, r.incoming AS kept INTO found FROM merge_reviews AS r
+        SELECT r.id, r.incoming AS kept INTO waiting FROM merge_reviews AS r
         WHERE r.tenant_id = owner AND r.left_id = low AND r.right_id = high AND r.status = 'open'
         FOR NO KEY UPDATE;
         EXIT WHEN FOUND;
@@ -588,18 +588,18 @@ BEGIN
             RETURN made;
         END IF;
     END LOOP;
-    IF incoming IS NULL OR found.kept @> incoming
-       OR found.kept -> 'more' @> jsonb_build_array(incoming) THEN
-        RETURN found.id;
+    IF incoming IS NULL OR waiting.kept @> incoming
+       OR waiting.kept -> 'more' @> jsonb_build_array(incoming) THEN
+        RETURN waiting.id;
     END IF;
     UPDATE merge_reviews AS r
-    SET incoming = CASE WHEN found.kept IS NULL THEN lead_propose.incoming
-            ELSE found.kept || jsonb_build_object('more',
-                coalesce(found.kept -> 'more', '[]') || jsonb_build_array(lead_propose.incoming))
+    SET incoming = CASE WHEN waiting.kept IS NULL THEN lead_propose.incoming
+            ELSE waiting.kept || jsonb_build_object('more',
+                coalesce(waiting.kept -> 'more', '[]') || jsonb_build_array(lead_propose.incoming))
             END,
         updated_at = clock_timestamp()
-    WHERE r.tenant_id = owner AND r.id = found.id;
-    RETURN found.id;
+    WHERE r.tenant_id = owner AND r.id = waiting.id;
+    RETURN waiting.id;
 END $$;
 
 -- A lead whose address another one of the same owner has: a person is asked. After the row stands,
@@ -733,6 +733,7 @@ BEGIN
         -- and nobody where they live together under two names.
         weak AS MATERIALIZED (
             SELECT w.row_no, w.lead_id, min(w.rung) AS rung, min(w.fit) AS fit,
+                   count(DISTINCT w.rung) AS ways,
                    bool_or(w.is_same) AS is_same, bool_or(w.is_near) AS is_near
             FROM (
                 SELECT v.row_no, l.id AS lead_id, v.rung, f.fit,
@@ -755,27 +756,29 @@ BEGIN
             GROUP BY 1, 2
         ),
         found AS (
-            SELECT n.row_no, n.lead_id, n.rung, 0 AS fit FROM known AS n
+            SELECT n.row_no, n.lead_id, n.rung, 0 AS fit, 0 AS ways FROM known AS n
             UNION ALL
-            SELECT w.row_no, w.lead_id, w.rung, w.fit FROM weak AS w WHERE w.is_same
+            SELECT w.row_no, w.lead_id, w.rung, w.fit, w.ways FROM weak AS w WHERE w.is_same
         ),
         told AS (
             SELECT f.row_no, count(*) AS leads, min(f.rung) AS rung,
                    array_agg(f.lead_id ORDER BY f.rung, f.lead_id) AS ids,
-                   -- Of several that share a number, the one with this very name.
+                   -- Of several that share a number: the one that shares the e-mail, too, else the
+                   -- one with this very name.
+                   (array_agg(f.lead_id) FILTER (WHERE f.ways = 2)) AS twice,
                    (array_agg(f.lead_id) FILTER (WHERE f.fit = 0 AND f.rung > 5)) AS namesakes
             FROM found AS f GROUP BY 1
+        ),
+        chosen AS (
+            SELECT t.*, CASE WHEN t.leads = 1 OR t.rung = 1 THEN t.ids[1]
+                             WHEN cardinality(t.twice) = 1 THEN t.twice[1]
+                             WHEN cardinality(t.namesakes) = 1 THEN t.namesakes[1] END AS it
+            FROM told AS t
         )
-        SELECT t.row_no,
-               CASE WHEN t.leads = 1 OR t.rung = 1 OR cardinality(t.namesakes) = 1 THEN 'lead'
-                    ELSE 'many' END,
-               ('{given,vendor,mak,apn,address,phone,email}'::text[])[t.rung],
-               CASE WHEN t.leads > 1 AND t.rung > 5 AND cardinality(t.namesakes) = 1
-                    THEN t.namesakes[1]
-                    WHEN t.leads = 1 OR t.rung = 1 THEN t.ids[1] END,
-               CASE WHEN t.leads = 1 OR (t.rung > 5 AND cardinality(t.namesakes) = 1) THEN '{}'
-                    WHEN t.rung = 1 THEN t.ids[2:10] ELSE t.ids[1:10] END
-        FROM told AS t
+        SELECT t.row_no, CASE WHEN t.it IS NULL THEN 'many' ELSE 'lead' END,
+               ('{given,vendor,mak,apn,address,phone,email}'::text[])[t.rung], t.it,
+               CASE WHEN t.it IS NULL THEN t.ids[1:10] ELSE (array_remove(t.ids, t.it))[1:10] END
+        FROM chosen AS t
         UNION ALL
         SELECT w.row_no, 'new', '', NULL, (array_agg(w.lead_id ORDER BY w.lead_id))[1:10]
         FROM weak AS w
