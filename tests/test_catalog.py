@@ -358,6 +358,7 @@ def test_the_app_truncates_nothing_and_deletes_only_what_is_no_record():
 
     assert truncates == []
     assert deletes == {
+        "api_answers",  # kept for a day
         "drafts",
         "dry_run_changes",
         "field_mappings",
