@@ -54,6 +54,7 @@ DEFINERS = {
     "live_seq",
     "reconciles_due",
     "pulls_due",
+    "refresh_lead_statistics",
 }
 
 APPEND_ONLY = {
@@ -358,10 +359,12 @@ def test_the_app_truncates_nothing_and_deletes_only_what_is_no_record():
 
     assert truncates == []
     assert deletes == {
-        "api_answers",  # kept for a day
+        "api_answers",
         "drafts",
         "dry_run_changes",
         "field_mappings",
+        "identity_turns",
+        "import_changes",
         "import_parts",
         "import_presets",
         "import_rows",

@@ -169,6 +169,12 @@ def climb(plan: Plan, bounds: dict[str, str]) -> None:
     names = plan.names(**bounds)
     keys = _KEYS.format(**names, **_key_columns(plan))
     with connection.cursor() as cursor:
+        cursor.execute("SELECT refresh_lead_statistics()")
+        # All rows of a file are joined with all leads: never row by row, whatever is estimated.
+        is_file = bounds is ALL and plan.width > 0
+        cursor.execute(
+            "SELECT set_config('enable_nestloop', %s, true)", ["off" if is_file else "on"]
+        )
         if bounds is not ALL:
             cursor.execute(
                 "DELETE FROM {hits} WHERE row_no BETWEEN {low} AND {high}".format(**names)
@@ -176,6 +182,7 @@ def climb(plan: Plan, bounds: dict[str, str]) -> None:
         cursor.execute(_HITS.format(**names, keys=keys))
         for statement in _SAME_LEAD:
             cursor.execute(statement.format(**names))
+        cursor.execute("SELECT set_config('enable_nestloop', 'on', true)")
 
 
 def take_turn(plan: Plan) -> int:

@@ -17,10 +17,10 @@ VALUES = {
     "zip": "{v}",
     "fips": "CASE WHEN {v} ~ '^[0-9]{{4,5}}$' THEN lpad({v}, 5, '0') ELSE '' END",
     "whole": "read_whole({v})",
-    "small": "CASE WHEN read_whole({v}) BETWEEN 0 AND 2147483647 THEN read_whole({v})::integer END",
-    "percent": "CASE WHEN read_whole({v}) BETWEEN 0 AND 100 THEN read_whole({v})::smallint END",
-    "age": "CASE WHEN read_whole({v}) BETWEEN 0 AND 130 THEN read_whole({v})::smallint END",
-    "year": "CASE WHEN read_whole({v}) BETWEEN 1600 AND 2200 THEN read_whole({v})::smallint END",
+    "small": "read_within({v}, 0, 2147483647)",
+    "percent": "read_within({v}, 0, 100)",
+    "age": "read_within({v}, 0, 130)",
+    "year": "read_within({v}, 1600, 2200)",
     "flag": "read_flag({v})",
     "number": "CASE WHEN abs(read_number({v})) < 1000 THEN read_number({v}) END",
     "day": "read_day({v})",
@@ -154,8 +154,8 @@ def _text(read: _Read) -> str:
     if target.kind == "zip":
         # A spreadsheet drops the zero in front.
         return (
-            f"(SELECT CASE WHEN x ~ '^[0-9]{{3,4}}$' THEN lpad(x, 5, '0') ELSE left(x, 10) END"
-            f" FROM (SELECT {trimmed} AS x) AS z)"
+            f"CASE WHEN length({trimmed}) BETWEEN 3 AND 4 AND {trimmed} ~ '^[0-9]+$'"
+            f" THEN lpad({trimmed}, 5, '0') ELSE left({trimmed}, 10) END"
         )
     if target.kind == "region":
         return f"normalize_state({trimmed})"

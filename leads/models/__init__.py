@@ -2,6 +2,7 @@
 
 from leads.models.consent import Consent, ConsentEvent, Redaction
 from leads.models.contact import Contact, ContactPoint, Verification
+from leads.models.event import LeadEvent, LeadTransition
 from leads.models.identity import IdentityTurn, Merge, MergeReview
 from leads.models.imports import (
     Import,
@@ -12,7 +13,7 @@ from leads.models.imports import (
     SavedView,
 )
 from leads.models.label import Label, LeadLabel
-from leads.models.lead import Lead, LeadEvent, LeadTransition
+from leads.models.lead import Lead
 from leads.models.record import (
     Business,
     LeadActivity,

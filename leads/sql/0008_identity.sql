@@ -473,6 +473,9 @@ CREATE FUNCTION read_whole(raw text) RETURNS bigint
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
     raw := translate(raw, '$, _', '');
+    IF raw <> '' AND length(raw) <= 15 AND translate(raw, '0123456789', '') = '' THEN
+        RETURN raw::bigint;  -- what nearly all are, without an expression
+    END IF;
     IF left(raw, 1) = '(' AND right(raw, 1) = ')' THEN
         raw := '-' || substr(raw, 2, length(raw) - 2);
     END IF;
@@ -480,6 +483,15 @@ BEGIN
         RETURN round(raw::numeric);
     END IF;
     RETURN NULL;
+END $$;
+
+-- Whole number within bounds, else NULL.
+CREATE FUNCTION read_within(raw text, low bigint, high bigint) RETURNS integer
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+    n bigint := read_whole(raw);
+BEGIN
+    RETURN CASE WHEN n BETWEEN low AND high THEN n END;
 END $$;
 
 -- Number of '2.5' or '1,234'; NULL of anything else.
@@ -1023,6 +1035,26 @@ CREATE FUNCTION source_ranks(owner uuid) RETURNS jsonb
         || coalesce((SELECT settings -> 'source_ranks' FROM tenants WHERE id = owner
                        AND jsonb_typeof(settings -> 'source_ranks') = 'object'), '{}')
 $$;
+
+-- Tell the planner what is in leads and contact_points where much of it came since it last looked:
+-- a batch that is joined with a table it believes empty is compared row by row. As the owner, since
+-- only the owner may; it tells nothing.
+CREATE FUNCTION refresh_lead_statistics() RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    name text;
+BEGIN
+    FOR name IN
+        SELECT s.relname FROM pg_stat_user_tables AS s
+        WHERE s.schemaname = 'public' AND s.relname IN ('leads', 'contact_points')
+          AND (coalesce(s.last_analyze, s.last_autoanalyze) IS NULL
+               OR s.n_mod_since_analyze > least(50000, 1000 + s.n_live_tup / 10))
+    LOOP
+        EXECUTE format('ANALYZE (SKIP_LOCKED) public.%I', name);
+    END LOOP;
+END $$;
+REVOKE ALL ON FUNCTION refresh_lead_statistics() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION refresh_lead_statistics() TO fairlead_app;
 
 -- Batches that write leads take turns, tenant by tenant: without, two could make the same lead of
 -- one phone number, which no unique key would see. Those of one *runner* go side by side. Held until
