@@ -162,7 +162,6 @@ def repair_rows():
         "rule_id": rule.pk,
         "run_id": run.pk,
         **money_rows(),
-        "import_id": import_row(),
     }
 
 
@@ -201,13 +200,6 @@ def pull_rows(name):
         sweep=sweep, page_no=1, skip=0, epoch=1, ids=[name], results_found=1
     )
     return {"pull_query": query.pk, "sweep": sweep.pk, "pull_page": page.pk}
-
-
-def import_row():
-    """A file of the running tenant that waits to be mapped, its name and rows the canary."""
-    stream = io.BytesIO(f"name,phone\n{CANARY},2025550143\n".encode())
-    return begin_import(stream, name=f"{CANARY}.csv").pk
-    }
 
 
 def import_row(word):
