@@ -22,6 +22,7 @@ SCHEDULES = {
     "fairlead: pulls": ("integrations.tasks.pulls_due", Schedule.MINUTES),
     "fairlead: enrich": ("integrations.tasks.enrich_due", Schedule.MINUTES),
     "fairlead: rescore": ("leads.tasks.rescore", Schedule.MINUTES),
+    "fairlead: duplicates": ("leads.tasks.begin_duplicates", Schedule.HOURLY),
     "fairlead: score anew": ("leads.tasks.begin_rescores", Schedule.DAILY),
 }
 PREFIX = "fairlead: "

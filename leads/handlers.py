@@ -1,8 +1,11 @@
-"""What of this app follows a lead into a merge, and what does not."""
+"""What of this app follows a lead into a merge, what does not, and what a merge entails."""
 
 from __future__ import annotations
 
+from leads.events import LeadsMerged, LeadsUnmerged
 from leads.mergeable import Child, follows, keeps
+from leads.scoring import score_leads
+from tenants.dispatch import on
 
 _SAME_NAME = "s.{0} = m.{0} AND m.{0} <> '' AND m.superseded_at IS NULL AND s.superseded_at IS NULL"
 _LIVE = "m.fired_at IS NULL AND m.cancelled_at IS NULL"
@@ -90,3 +93,10 @@ keeps("merges", "survivor_id", "says what happened")
 keeps("merges", "merged_id", "says what happened")
 keeps("merge_reviews", "left_id", "reviews follow in leads.reviews, which keeps pairs in order")
 keeps("merge_reviews", "right_id", "reviews follow in leads.reviews, which keeps pairs in order")
+
+
+@on(LeadsMerged)
+@on(LeadsUnmerged)
+def score_anew(event: LeadsMerged | LeadsUnmerged) -> None:
+    """What is known of the two has moved, and their scores with it."""
+    score_leads([event.survivor_id, event.merged_id])

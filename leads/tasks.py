@@ -32,8 +32,21 @@ def begin_rescores() -> dict[str, int]:
 
 
 def look_for_duplicates(tenant_id: str) -> str:
-    """Go on looking through a tenant's leads, for less time than a task may take."""
-    return duplicates.work(tenant_id)
+    """Go on looking through a tenant's leads for a while; the next task goes on from here."""
+    state = duplicates.work(tenant_id)
+    if state == "more":
+        async_task("leads.tasks.look_for_duplicates", tenant_id)
+    return state
+
+
+def begin_duplicates() -> dict[str, int]:
+    """Look through everybody's new leads, and go on with what a process left behind; hourly."""
+    tenants = list(Tenant.objects.order_by("id").values_list("pk", flat=True))
+    for tenant_id in tenants:
+        with tenant_context(tenant_id, durable=True):
+            duplicates.begin(whole=False, trigger="schedule")
+        async_task("leads.tasks.look_for_duplicates", tenant_id)
+    return {"tenants": len(tenants)}
 
 
 def work_on_import(tenant_id: str, import_id: str) -> str:

@@ -8,6 +8,7 @@ from leads.merge_fields import FIELDS, STATE, is_empty, origin
 from leads.merging import Plan
 from leads.models import ContactPoint, Lead, LeadLabel
 from leads.states import LeadState
+from messaging.views.story import Line
 
 LABELS = {
     "name": "Name",
@@ -94,7 +95,7 @@ def _text(lead: Lead, field: str) -> str:
                      for v in values if v not in (None, ""))  # fmt: skip
 
 
-def card(lead: Lead, lines: list[dict[str, Any]]) -> dict[str, Any]:
+def card(lead: Lead, lines: list[Line]) -> dict[str, Any]:
     """Return what stands at the head of each side: the lead, its numbers, labels, last lines."""
     points = ContactPoint.objects.filter(lead=lead).order_by("kind", "-is_primary", "id")[:20]
     labels = LeadLabel.objects.filter(lead=lead).select_related("label")[:20]
