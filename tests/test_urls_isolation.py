@@ -114,7 +114,7 @@ def foreign(other_office):
         }
 
 
-def repair_rows():
+def repair_rows(word=CANARY):
     """A webhook, a dead letter, a rule and a run of the running tenant, all with the canary."""
     event = WebhookEvent.objects.order_by("id").first()
     letter = DeadLetter.objects.create(
@@ -124,10 +124,9 @@ def repair_rows():
     run = PipelineRun.objects.create(
         pipeline_name="bulk_work", stats={"action": "retry", "total": 1, "done": 0, "skipped": 0}
     )
-    content = f'{{"word": "{CANARY}"}}'.encode()
-    kept = keep(content, artifact_type=CANARY, run_id=run.pk)
-    view = SavedView.objects.create(name=CANARY, query={"city": [CANARY]})
-    key = make_key(name=CANARY, scopes=["leads:read"], by_id=None).key
+    kept = keep(f'{{"word": "{word}"}}'.encode(), artifact_type=word, run_id=run.pk)
+    view = SavedView.objects.create(name=word, query={"city": [word]})
+    key = make_key(name=word, scopes=["leads:read"], by_id=None).key
     return {
         "artifact_id": kept.pk,
         "view_id": view.pk,
@@ -152,7 +151,7 @@ def own(office):
             "anything": message.pk,
             "phone_number": office.number.pk,
             "outbound": new_id("obm"),
-            **repair_rows(),
+            **repair_rows("own"),
             "integration": office.integration.pk,
             "endpoint": office.endpoint.pk,
             "list_id": SuppressionList.objects.create(name="own", source="own", reason="own").pk,
