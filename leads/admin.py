@@ -31,7 +31,7 @@ from leads.models import (
     Stage,
     Worker,
 )
-from leads.search import search
+from leads.search import MOST, search
 from leads.states import LeadState
 from tenants.admin import (
     AgeFilter,
@@ -122,10 +122,11 @@ class LeadAdmin(TenantAdmin):
         return rows
 
     def search_condition(self, term: str) -> Q:
-        """Ids, of a lead or of what it refers to, are its own columns; all else is found."""
-        ids = by_id(Lead, term)
-        found = Q(pk__in=[hit.lead_id for hit in search(term)])
-        return found if ids is None else ids | found
+        """Return the few leads that an index finds; without any, or for many, look at each."""
+        hits = search(term) if by_id(Lead, term) is None else []
+        if 0 < len(hits) < MOST:
+            return Q(pk__in=[hit.lead_id for hit in hits])
+        return super().search_condition(term)
 
     def save_model(self, request: HttpRequest, obj: Any, form: forms.Form, change: bool) -> None:
         if change:

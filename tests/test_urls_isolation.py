@@ -140,6 +140,7 @@ def merging_rows():
 
 
 def repair_rows():
+def repair_rows(word=CANARY):
     """A webhook, a dead letter, a rule and a run of the running tenant, all with the canary."""
     event = WebhookEvent.objects.order_by("id").first()
     letter = DeadLetter.objects.create(
@@ -149,10 +150,9 @@ def repair_rows():
     run = PipelineRun.objects.create(
         pipeline_name="bulk_work", stats={"action": "retry", "total": 1, "done": 0, "skipped": 0}
     )
-    content = f'{{"word": "{CANARY}"}}'.encode()
-    kept = keep(content, artifact_type=CANARY, run_id=run.pk)
-    view = SavedView.objects.create(name=CANARY, query={"city": [CANARY]})
-    key = make_key(name=CANARY, scopes=["leads:read"], by_id=None).key
+    kept = keep(f'{{"word": "{word}"}}'.encode(), artifact_type=word, run_id=run.pk)
+    view = SavedView.objects.create(name=word, query={"city": [word]})
+    key = make_key(name=word, scopes=["leads:read"], by_id=None).key
     return {
         "artifact_id": kept.pk,
         "view_id": view.pk,
@@ -226,6 +226,7 @@ def own(office):
             **merging_rows(),
             "import_id": import_row("own"),
             "step": "map",
+            **repair_rows("own"),
             "integration": office.integration.pk,
             "endpoint": office.endpoint.pk,
             "list_id": SuppressionList.objects.create(name="own", source="own", reason="own").pk,
