@@ -15,6 +15,7 @@ from integrations.models.waterfall import OPEN_STATES
 from integrations.waterfall_plan import stages
 from integrations.waterfall_work import PIPELINE, figures, requeue
 from leads.actions import owner, sql_id
+from leads.models import Import, Lead
 from pipelines.actions import begin_run
 from pipelines.models import PipelineRun
 from tenants.actions import note
@@ -69,6 +70,23 @@ def start(
     note("enrichment.started", actor_id=actor_id, subject=run, after={"leads": taken})
     wake()
     return run
+
+
+def enrich_import(import_id: str, run_id: str) -> list[PipelineRun]:
+    """Send the leads that a file made down the waterfall, as was asked when it was confirmed.
+
+    What cannot start is noted at the import, which is done all the same.
+    """
+    ids = list(Lead.objects.filter(run=run_id, superseded_at=None).values_list("pk", flat=True))
+    runs = []
+    for at in range(0, len(ids), MAX_LEADS):
+        try:
+            with transaction.atomic():
+                runs.append(start(ids[at : at + MAX_LEADS], actor_id=None, trigger="import"))
+        except EnrichmentRefused as refused:
+            subject = Import(pk=import_id)
+            note("import.not_enriched", actor_id=None, subject=subject, reason=str(refused))
+    return runs
 
 
 def _enqueue(run: PipelineRun, ids: list[str], actor_id: str | None) -> int:

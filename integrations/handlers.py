@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from integrations import actions_contacts, actions_reported
+from integrations.actions_enrich import enrich_import
 from integrations.contacts import fitting
 from integrations.events import (
     AppChanged,
@@ -17,6 +18,7 @@ from integrations.events import (
 )
 from integrations.processing import Source
 from integrations.waterfall_work import answer_came
+from leads.events import ImportFinished
 from leads.mergeable import Child, follows, keeps
 from tenants.dispatch import on
 
@@ -66,3 +68,9 @@ def switch_app(event: AppChanged, *, source: Source) -> None:
 @on(VendorAnswered)
 def take_answer(event: VendorAnswered, *, source: Source) -> None:
     source.note(answer_came(event, source))
+
+
+@on(ImportFinished)
+def enrich_what_came(event: ImportFinished) -> None:
+    if event.enrich:
+        enrich_import(event.import_id, event.run_id)

@@ -139,7 +139,6 @@ def merging_rows():
     return {"review_id": review, "merge_id": merge(first, third, reason=CANARY).pk}
 
 
-def repair_rows():
 def repair_rows(word=CANARY):
     """A webhook, a dead letter, a rule and a run of the running tenant, all with the canary."""
     event = WebhookEvent.objects.order_by("id").first()
@@ -221,7 +220,6 @@ def own(office):
             "anything": message.pk,
             "phone_number": office.number.pk,
             "outbound": new_id("obm"),
-            **repair_rows(),
             **pull_rows("own"),
             **merging_rows(),
             "import_id": import_row("own"),

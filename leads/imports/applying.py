@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
-from importlib.util import find_spec
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -15,7 +13,8 @@ from leads.actions import owner, sql_id
 from leads.events import ImportFinished
 from leads.identity.stage import Stage
 from leads.imports import checking
-from leads.models import Label
+from leads.models import ImportChange, Label
+from leads.scoring import Scored, score_leads, score_run
 from tenants.dispatch import emit
 from tenants.ulids import to_uuid
 
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
 #: Rows of one piece.
 CHUNK, LOOKED_AT = 20_000, 10_000
-SCORING = "leads.scoring"
 
 
 def match(job: Job) -> str:
@@ -127,11 +125,20 @@ def _put_label(name: str, leads: list[str]) -> None:
 
 
 def score(job: Job) -> str:
-    """Have the leads of the run scored, where the product scores."""
-    if find_spec(SCORING) is not None:
+    """Score the leads that the file made, and those that it changed; a chunk per commit."""
+    with job.inside():
+        one = job.load()
+        changed = ImportChange.objects.filter(imported=one.pk).order_by("lead")
+        ids = list(changed.values_list("lead_id", flat=True))
+    for at in range(0, len(ids), CHUNK):
         with job.inside():
-            one = job.load()
-        import_module(SCORING).score_run(one.run_id)
+            score_leads(ids[at : at + CHUNK])
+    done = Scored()
+    while True:
+        with job.inside():
+            done = score_run(one.run_id or "", after=done.after, most=CHUNK)
+        if not done.seen:
+            break
     job.seen["after"] = 0
     return "report"
 

@@ -9,9 +9,11 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
+from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_POST
 
+from integrations.actions_enrich import EnrichmentRefused, start
 from leads.actions_leads import (
     EDITABLE,
     EditRefused,
@@ -25,7 +27,6 @@ from leads.actions_leads import (
 from leads.actions_people import add_point
 from leads.models import Label, Lead
 from messaging.views.access import door, found
-from messaging.views.lead_lists import hook
 from tenants.http import TenantRequest
 from tenants.permissions import allows
 
@@ -112,19 +113,15 @@ def _form(
             if stale and str(value := getattr(one, name) or "") != str(form[name].value() or "")
         ],
         "other": Lead.objects.filter(pk=other_id).first() if other_id else None,
-        "review_url": _url_or_none("messaging:merge-pair", request, one.pk, other_id),
+        "review_url": _merge_url(request, one.pk, other_id) if other_id else "",
     }
     return render(request, "leads/edit.html", context, status=status)
 
 
-def _url_or_none(name: str, request: TenantRequest, *ids: str | None) -> str:
-    """Return the address of a page of another part, "" where this installation lacks it."""
-    if None in ids:
-        return ""
-    try:
-        return reverse(name, args=[request.tenant.slug, *ids])
-    except NoReverseMatch:
-        return ""
+def _merge_url(request: TenantRequest, lead_id: str, other_id: str) -> str:
+    """Return the address of the page where the two can be made one."""
+    page = reverse("messaging:merge-by-hand", args=[request.tenant.slug])
+    return f"{page}?{urlencode({'lead': lead_id, 'with': other_id})}"
 
 
 @require_POST
@@ -176,10 +173,10 @@ def enrich(request: TenantRequest, slug: str, lead_id: str) -> HttpResponse:
         raise PermissionDenied(
             "Your role may not spend on enrichment. A tenant admin can grant it."
         )
-    start = hook("integrations.actions_waterfall", "start")
-    if start is None:
-        messages.error(request, "Enrichment is not set up here.")
-    else:
+    try:
         start([one.pk], actor_id=request.actor.pk)
+    except EnrichmentRefused as refused:
+        messages.error(request, str(refused))
+    else:
         messages.info(request, "Enrichment begins.")
     return redirect(f"{reverse('messaging:lead', args=[slug, one.pk])}?tab=enrichment")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpResponse, QueryDict
+from django.http import Http404, HttpResponse, QueryDict, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from leads.actions_leads import MOST_AT_ONCE, EditRefused, assign_leads, label_leads
 from leads.actions_views import delete_view, rename_view, save_view
+from leads.exports import export_leads
 from leads.models import Label, SavedView
 from leads.selections import (
     MOST,
@@ -29,6 +29,8 @@ from leads.selections import (
 )
 from messaging.views.access import door, found
 from messaging.views.leads import MOST_CHOICES, address_of
+from messaging.views.money import offer
+from tenants.context import database_now
 from tenants.http import TenantRequest
 from tenants.models import Actor
 from tenants.permissions import WORDS, allows
@@ -74,20 +76,10 @@ def _page(
         "kinds": Label.KINDS,
         "agents": agents[:MOST_CHOICES],
         "may_import": allows(request.actor, "import"),
-        "can_enrich": hook("integrations.actions_waterfall", "start") is not None,
-        "can_export": hook("leads.exports", "export_leads") is not None,
         "address": query.urlencode(),
         "note": note,
     }
     return render(request, "leads/selected.html", context, status=status)
-
-
-def hook(module: str, name: str) -> Any:
-    """Return a function of another part, None where this installation lacks it."""
-    try:
-        return getattr(import_module(module), name, None)
-    except ModuleNotFoundError:
-        return None
 
 
 @require_POST
@@ -129,15 +121,10 @@ def _do(request: TenantRequest, verb: str, selection: Selection) -> HttpResponse
     rows = exactly(selection)
     me, form = request.actor.pk, request.POST
     if verb == "export":
-        return _export(request, rows)
+        return _export(request, rows, selection)
     if verb == "enrich":
-        start = hook("integrations.actions_waterfall", "start")
-        if start is None:
-            raise EditRefused("Enrichment is not set up here.")
-        started = start(list(rows.values_list("pk", flat=True)), actor_id=me)
-        text = f"Enrichment of {selection.count:,} leads begins."
-        text = str(getattr(started, "words", text))
-    elif verb == "label":
+        return offer(request, list(rows.values_list("pk", flat=True)))
+    if verb == "label":
         name = form.get("name", "") or form.get("known", "")
         kind = form.get("kind", "label")
         if not form.get("name") and form.get("known"):
@@ -172,12 +159,17 @@ def _address(selection: Selection) -> str:
     return query.urlencode()
 
 
-def _export(request: TenantRequest, rows: Any) -> HttpResponse:
-    export = hook("leads.exports", "export_leads")
-    if export is None:
-        raise EditRefused("Exports are not set up here.")
-    made: HttpResponse = export(rows)
-    return made
+def _export(request: TenantRequest, rows: Any, selection: Selection) -> HttpResponse:
+    pieces = export_leads(
+        rows, tenant_id=request.tenant.pk, actor_id=request.actor.pk, what=_address(selection)
+    )
+    name = f"leads-{database_now():%Y-%m-%d}.csv"
+    answer = StreamingHttpResponse(
+        pieces,
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+    return cast(HttpResponse, answer)
 
 
 # --- saved lists --------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from integrations.models import Enrichment, VendorCall
 from integrations.models.waterfall import OPEN_STATES
 from integrations.waterfall_plan import Step, forecast, stages, stop_at
 from integrations.waterfall_work import PIPELINE
+from leads.actions_leads import EditRefused
 from leads.models import Lead
 from messaging.views.access import door, found
 from pipelines.models import PipelineRun
@@ -194,7 +195,17 @@ def run_act(request: TenantRequest, slug: str, run_id: str) -> HttpResponse:
 def start(request: TenantRequest, slug: str) -> HttpResponse:
     """Page: what it would cost to send these leads down the waterfall. ``lead`` may repeat."""
     given = request.POST if request.method == "POST" else request.GET
-    ids = _leads(given.getlist("lead"))
+    return offer(request, _leads(given.getlist("lead")))
+
+
+def offer(request: TenantRequest, ids: list[str]) -> HttpResponse:
+    """Answer with the page that says what these leads of the tenant would cost.
+
+    Raises:
+        EditRefused: they are more than its form can name.
+    """
+    if len(ids) > MOST_IN_FORM:
+        raise EditRefused(f"At most {MOST_IN_FORM:,} leads at once: narrow the list.")
     can_go = actions.startable(ids)
     plan = [Step.of(stage) for stage in stages()]
     told = forecast(can_go, plan, stop_at())
