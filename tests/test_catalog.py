@@ -49,6 +49,7 @@ DEFINERS = {
     "prune_live_events",
     "live_seq",
     "reconciles_due",
+    "refresh_lead_statistics",
 }
 
 APPEND_ONLY = {

@@ -149,29 +149,32 @@ def _row(record: Incoming) -> dict[str, str]:
     row["source_id"] = _text(record.source_id)
     if record.lead_id is not None:
         row["given"] = _lead(record.lead_id)
-    for kind in ("phone", "email"):
-        points = sorted(
-            (p for p in record.points if p.kind == kind), key=lambda p: not p.is_primary
-        )
-        for place, point in enumerate(points[:MOST_POINTS], 1):
-            row[f"{kind}{place}"] = _text(point.value)
-            if details := _details(point):
-                row[f"{kind}{place}_more"] = _json(details)
+    row |= _points(record)
     if record.property:
         row["property"] = _json(_fit(Property, record.property))
     people = [_fit(Contact, person) for person in record.contacts]
-    people = [person for person in people if any(person.get(name) for name in _NAMES)]
-    if people:
+    if people := [person for person in people if not _NAMES.isdisjoint(person)]:
         row["contacts"] = _json(people)
-    business = _fit(Business, record.business or {})
-    if business.get("name"):
+    if "name" in (business := _fit(Business, record.business or {})):
         row["business"] = _json(business)
     if record.raw:
         row["raw"] = _json(record.raw)
     return {target: text for target, text in row.items() if text}
 
 
-_NAMES = ("full_name", "first_name", "last_name")
+def _points(record: Incoming) -> dict[str, str]:
+    row: dict[str, str] = {}
+    for kind in ("phone", "email"):
+        points = [point for point in record.points if point.kind == kind]
+        points.sort(key=lambda point: not point.is_primary)
+        for place, point in enumerate(points[:MOST_POINTS], 1):
+            row[f"{kind}{place}"] = _text(point.value)
+            if details := _details(point):
+                row[f"{kind}{place}_more"] = _json(details)
+    return row
+
+
+_NAMES = frozenset({"full_name", "first_name", "last_name"})
 
 
 def _lead(lead_id: str) -> str:

@@ -147,8 +147,8 @@ def match(plan: Plan) -> None:
         plan.number = take_turn(plan)
         _find_repeats(plan, cursor)
         cursor.execute(
-            f"CREATE {names['made']} TABLE {names['hits']} (row_no integer, verdict text, found_by text,"
-            " lead_id uuid, others uuid[])"
+            "CREATE {made} TABLE {hits} (row_no integer, verdict text, found_by text, lead_id uuid,"
+            " others uuid[])".format(**names)
         )
         climb(plan, ALL)
         cursor.execute(_BLOCKED.format(**names, **_points(plan, "phone"), address=_address(plan)))
@@ -156,11 +156,11 @@ def match(plan: Plan) -> None:
             cursor.execute(f"CREATE INDEX ON {names[table]} (row_no)")
             cursor.execute(f"ANALYZE {names[table]}")
         cursor.execute(
-            f"CREATE {names['made']} TABLE {names['done']} (row_no integer, outcome text, found_by text,"
-            " lead_id uuid, problem text, review_id uuid)"
+            "CREATE {made} TABLE {done} (row_no integer, outcome text, found_by text, lead_id uuid,"
+            " problem text, review_id uuid)".format(**names)
         )
         cursor.execute(
-            f"CREATE {names['made']} TABLE {names['chunks']} (low integer, high integer, done boolean)"
+            "CREATE {made} TABLE {chunks} (low integer, high integer, done boolean)".format(**names)
         )
 
 
@@ -169,6 +169,12 @@ def climb(plan: Plan, bounds: dict[str, str]) -> None:
     names = plan.names(**bounds)
     keys = _KEYS.format(**names, **_key_columns(plan))
     with connection.cursor() as cursor:
+        cursor.execute("SELECT refresh_lead_statistics()")
+        # All rows of a file are joined with all leads: never row by row, whatever is estimated.
+        is_file = bounds is ALL and plan.width > 0
+        cursor.execute(
+            "SELECT set_config('enable_nestloop', %s, true)", ["off" if is_file else "on"]
+        )
         if bounds is not ALL:
             cursor.execute(
                 "DELETE FROM {hits} WHERE row_no BETWEEN {low} AND {high}".format(**names)
@@ -176,6 +182,7 @@ def climb(plan: Plan, bounds: dict[str, str]) -> None:
         cursor.execute(_HITS.format(**names, keys=keys))
         for statement in _SAME_LEAD:
             cursor.execute(statement.format(**names))
+        cursor.execute("SELECT set_config('enable_nestloop', 'on', true)")
 
 
 def take_turn(plan: Plan) -> int:
@@ -188,7 +195,7 @@ def take_turn(plan: Plan) -> int:
 def _find_repeats(plan: Plan, cursor: Any) -> None:
     names = plan.names(free=FREE)
     present = {**dict.fromkeys(plan.keys), **dict.fromkeys(plan.fields)}
-    keys = [key for key in ("vendor", "given", "mak") if key in present]
+    keys: list[str] = [key for key in ("vendor", "given", "mak") if key in present]
     if {"apn", "county_fips"} <= set(plan.fields):
         keys.append("apn")
     strong = " ".join(f"UNION ALL {_STRONG[key].format(**names)}" for key in keys)

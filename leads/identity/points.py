@@ -14,7 +14,8 @@ _VALUES = """p.kind, p.raw, p.value, coalesce(p.more ->> 'line_type', 'unknown')
         ARRAY[{source}], {primary}, '', coalesce(left(p.more ->> 'carrier', 80), ''),
         (p.more ->> 'score')::smallint, (p.more ->> 'dnc')::boolean,
         (p.more ->> 'litigator')::boolean, (p.more ->> 'tcpa')::boolean,
-        (p.more ->> 'reachable')::boolean, CASE WHEN p.more IS NOT NULL THEN clock_timestamp() END"""
+        (p.more ->> 'reachable')::boolean,
+        CASE WHEN p.more IS NOT NULL THEN clock_timestamp() END"""
 # Of leads that were just made: nobody else can have named them, so nothing is looked up.
 _NEW = """
     INSERT INTO contact_points ({columns})
@@ -53,7 +54,8 @@ _KNOWN = """
 """
 _ADD = """
     WITH fresh AS (
-        SELECT p.*, row_number() OVER (PARTITION BY p.lead_id, p.kind ORDER BY p.row_no, p.n) AS nth,
+        SELECT p.*,
+               row_number() OVER (PARTITION BY p.lead_id, p.kind ORDER BY p.row_no, p.n) AS nth,
                row_number() OVER (ORDER BY p.lead_id, p.row_no, p.n) AS place
         FROM points AS p
         WHERE NOT EXISTS (SELECT FROM known AS k WHERE k.lead_id = p.lead_id AND k.kind = p.kind
@@ -71,8 +73,8 @@ _ADD = """
 _HAS_PRIMARY = """p.nth = 1 AND NOT EXISTS (
             SELECT FROM contact_points AS o WHERE o.tenant_id = {tenant} AND o.lead_id = p.lead_id
               AND o.kind = p.kind AND o.is_primary)"""
-# Another source is noted. Of what it says, unknown changes nothing; that a number must not be called
-# is only taken back by the one source that said so.
+# Another source is noted. Of what it says, unknown changes nothing; that a number must not be
+# called is only taken back by the one source that said so.
 _CONFIRM = """
     WITH a AS (
         UPDATE contact_points AS c
@@ -104,7 +106,7 @@ _NEWS = {
 
 
 def write_points(plan: Plan, run: Run, *, has_leads: bool) -> None:
-    """Write the points of a chunk; table *added* says which leads that were there got or confirm one.
+    """Write the points of a chunk; table *added* says what leads that were there got or confirmed.
 
     Args:
         plan: of the run.
@@ -144,7 +146,7 @@ def _named(plan: Plan, text: str) -> str:
 
 
 def _listed(plan: Plan) -> str:
-    rows = []
+    rows: list[str] = []
     for kind, columns in (("phone", plan.phone_columns), ("email", plan.email_columns)):
         first = f"coalesce({', '.join(f'r.{column}' for column in columns)})"
         for column in columns:

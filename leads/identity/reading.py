@@ -17,10 +17,10 @@ VALUES = {
     "zip": "{v}",
     "fips": "CASE WHEN {v} ~ '^[0-9]{{4,5}}$' THEN lpad({v}, 5, '0') ELSE '' END",
     "whole": "read_whole({v})",
-    "small": "CASE WHEN read_whole({v}) BETWEEN 0 AND 2147483647 THEN read_whole({v})::integer END",
-    "percent": "CASE WHEN read_whole({v}) BETWEEN 0 AND 100 THEN read_whole({v})::smallint END",
-    "age": "CASE WHEN read_whole({v}) BETWEEN 0 AND 130 THEN read_whole({v})::smallint END",
-    "year": "CASE WHEN read_whole({v}) BETWEEN 1600 AND 2200 THEN read_whole({v})::smallint END",
+    "small": "read_within({v}, 0, 2147483647)",
+    "percent": "read_within({v}, 0, 100)",
+    "age": "read_within({v}, 0, 130)",
+    "year": "read_within({v}, 1600, 2200)",
     "flag": "read_flag({v})",
     "number": "CASE WHEN abs(read_number({v})) < 1000 THEN read_number({v}) END",
     "day": "read_day({v})",
@@ -63,7 +63,13 @@ class _Read:
 
     @property
     def value(self) -> str:
+        """The value, by the name of the text: on the upper floors."""
         return VALUES[self.target.kind].format(v=self.text, width=self.target.width)
+
+    @property
+    def value_below(self) -> str:
+        """The value on the ground floor, where the text has no name yet."""
+        return VALUES[self.target.kind].format(v=f"({_text(self)})", width=self.target.width)
 
 
 def read_columns(columns: Sequence[Column], plan: Plan) -> str:
@@ -120,10 +126,10 @@ def _place(name: str, kind: str) -> int:
 
 
 def _statement(reads: dict[str, _Read], plan: Plan) -> str:
-    """Three floors: texts; what is read once and used often; the row.
+    """On the ground floor what costs: texts, and what is read once and used often; then the row.
 
-    OFFSET 0 keeps the planner from reading a value once per use; as sub-queries, not laterals,
-    they are still run in parallel.
+    OFFSET 0 keeps the planner from reading a value once per use. Only the floor that stands on the
+    table itself is run in parallel, so all of it is there, even where a text is trimmed twice.
     """
     texts = ", ".join(f"{_text(read)} AS {read.text}" for read in reads.values())
     problems = [f"({read.problem_sql})" for read in reads.values() if read.problem_sql]
@@ -139,8 +145,8 @@ def _statement(reads: dict[str, _Read], plan: Plan) -> str:
             SELECT a.row_no, left(a.told, 200) AS told, {", ".join(_outputs(reads, plan))},
                    left(concat_ws('; ', {", ".join(_notes(reads, plan))}), 200) AS note
             FROM (
-                SELECT t.*, {", ".join(_used_often(reads, plan))}
-                FROM (SELECT row_no, {told} AS told, {texts} FROM {plan.prefix}_raw OFFSET 0) AS t
+                SELECT row_no, {told} AS told, {texts}, {", ".join(_used_often(reads, plan))}
+                FROM {plan.prefix}_raw
                 OFFSET 0
             ) AS a
             OFFSET 0
@@ -154,8 +160,8 @@ def _text(read: _Read) -> str:
     if target.kind == "zip":
         # A spreadsheet drops the zero in front.
         return (
-            f"(SELECT CASE WHEN x ~ '^[0-9]{{3,4}}$' THEN lpad(x, 5, '0') ELSE left(x, 10) END"
-            f" FROM (SELECT {trimmed} AS x) AS z)"
+            f"CASE WHEN length({trimmed}) BETWEEN 3 AND 4 AND {trimmed} ~ '^[0-9]+$'"
+            f" THEN lpad({trimmed}, 5, '0') ELSE left({trimmed}, 10) END"
         )
     if target.kind == "region":
         return f"normalize_state({trimmed})"
@@ -166,10 +172,10 @@ def _text(read: _Read) -> str:
 
 def _used_often(reads: dict[str, _Read], plan: Plan) -> list[str]:
     def text(name: str) -> str:
-        return reads[name].text if name in reads else "''"
+        return f"({_text(reads[name])})" if name in reads else "''"
 
     def stored(name: str) -> str:
-        return reads[name].value if name in reads else "''"
+        return reads[name].value_below if name in reads else "''"
 
     often = []
     for point in plan.phone_columns:
@@ -178,7 +184,7 @@ def _used_often(reads: dict[str, _Read], plan: Plan) -> list[str]:
         often.append(f"normalize_email({text(point)}) AS q_{point}")
     for name in plan.fields:
         if FIELDS[name].kind in TYPED:
-            often.append(f"{reads[name].value} AS q_{name}")
+            often.append(f"{reads[name].value_below} AS q_{name}")
     places = ("address_line1", "city", "region", "postal_code", "unit", "address_line2")
     names = ("full_name", "first_name", "last_name", "company", "owner_company")
     often.append(f"compute_addr_hash({', '.join(map(stored, places))}) AS hash")

@@ -338,8 +338,9 @@ _OUTCOMES = """
            CASE WHEN r.err IS NOT NULL THEN 'error' WHEN d.leader IS NOT NULL THEN 'duplicate'
                 ELSE coalesce(o.outcome, 'pending') END AS outcome,
            o.lead_id, o.found_by,
-           coalesce(r.err, left(concat_ws('; ', nullif(CASE WHEN d.leader IS NULL THEN o.problem END,
-                                                       ''), nullif(r.note, '')), 200)) AS problem,
+           coalesce(r.err, left(concat_ws('; ',
+               nullif(CASE WHEN d.leader IS NULL THEN o.problem END, ''),
+               nullif(r.note, '')), 200)) AS problem,
            d.leader, o.review_id
     FROM {rows} AS r
     LEFT JOIN {dups} AS d ON d.row_no = r.row_no

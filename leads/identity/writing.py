@@ -23,8 +23,8 @@ _CHUNK = """
     CREATE TEMP TABLE chunk ON COMMIT DROP AS
     SELECT r.row_no, coalesce(h.verdict, 'new') AS verdict, coalesce(h.found_by, '') AS found_by,
            coalesce(h.lead_id,
-                    ('{prefix}' || lpad(to_hex(row_number() OVER (ORDER BY r.row_no)), 8, '0'))::uuid
-           ) AS lead_id,
+                    ('{prefix}' || lpad(to_hex(row_number() OVER (ORDER BY r.row_no)), 8, '0')
+                    )::uuid) AS lead_id,
            coalesce(h.others, '{{}}') AS others
     FROM {rows} AS r
     LEFT JOIN {hits} AS h ON h.row_no = r.row_no
@@ -58,7 +58,8 @@ _LEADS = """
 _BIRTHS = """
     INSERT INTO lead_events (tenant_id, id, lead_id, seq, kind, to_state, payload, actor_id,
                              correlation_id, at)
-    SELECT {tenant}, ('{prefix}' || lpad(to_hex(row_number() OVER (ORDER BY c.row_no)), 8, '0'))::uuid,
+    SELECT {tenant},
+           ('{prefix}' || lpad(to_hex(row_number() OVER (ORDER BY c.row_no)), 8, '0'))::uuid,
            c.lead_id, 0, 'created', 'new', {origin}, {actor}, {correlation}, clock_timestamp()
     FROM chunk AS c WHERE c.verdict = 'new' ORDER BY c.row_no
 """
@@ -66,8 +67,10 @@ _BIRTHS = """
 _DELTA = """
     CREATE TEMP TABLE delta ON COMMIT DROP AS
     SELECT c.row_no, c.lead_id, {news} AS raw_news,
-           lead_delta(l, jsonb_strip_nulls(jsonb_build_object({told})) - CASE WHEN c.others <> '{{}}'
-               THEN '{{mak,apn,county_fips}}'::text[] ELSE '{{}}' END,
+           lead_delta(l, jsonb_strip_nulls(jsonb_build_object({told}))
+               -- What another lead has is not this one's, whoever says so.
+               - CASE WHEN c.found_by = 'given' AND c.others <> '{{}}'
+                      THEN '{{mak,apn,county_fips}}'::text[] ELSE '{{}}' END,
                {source}, source_ranks({tenant})) AS fields
     FROM chunk AS c JOIN {rows} AS r USING (row_no)
     JOIN leads AS l ON l.tenant_id = {tenant} AND l.id = c.lead_id
@@ -85,8 +88,8 @@ _APPLY = """
         updated_at = clock_timestamp()
     FROM (
         SELECT e.lead_id, e.row_no, e.raw_news,
-               coalesce((SELECT jsonb_object_agg(f.key, f.value -> 1) FROM jsonb_each(e.fields) AS f),
-                        '{{}}') AS told
+               coalesce((SELECT jsonb_object_agg(f.key, f.value -> 1)
+                         FROM jsonb_each(e.fields) AS f), '{{}}') AS told
         FROM delta AS e
     ) AS d
     JOIN {rows} AS r USING (row_no)
@@ -132,10 +135,12 @@ _SEEN = """
 _REVIEWS = """
     CREATE TEMP TABLE asked ON COMMIT DROP AS
     SELECT p.row_no, p.verdict, lead_propose({tenant}, p.one, p.other,
-        CASE WHEN p.verdict = 'new' THEN 30 WHEN p.found_by IN ('phone', 'email') THEN 60 ELSE 90 END,
-        jsonb_build_array(jsonb_build_object('field', CASE WHEN p.found_by = '' THEN 'phone or e-mail'
-            ELSE p.found_by END, 'agrees', true)),
-        {asker}, {run}, CASE WHEN p.verdict = 'many' THEN p.incoming END, {correlation}) AS review_id
+        CASE WHEN p.verdict = 'new' THEN 30 WHEN p.found_by IN ('phone', 'email') THEN 60
+             ELSE 90 END,
+        jsonb_build_array(jsonb_build_object(
+            'field', coalesce(nullif(p.found_by, ''), 'phone or e-mail'), 'agrees', true)),
+        {asker}, {run}, CASE WHEN p.verdict = 'many' THEN p.incoming END,
+        {correlation}) AS review_id
     FROM (
         SELECT c.row_no, c.verdict, c.found_by, o.lead_id AS other,
                CASE WHEN c.verdict = 'many' THEN c.others[1] ELSE c.lead_id END AS one,
@@ -155,7 +160,8 @@ _DONE = """
                 ELSE 'unchanged' END,
            c.found_by, CASE WHEN c.verdict <> 'many' THEN c.lead_id END,
            CASE WHEN b.row_no IS NOT NULL THEN b.value || ' opted out'
-                WHEN c.verdict = 'many' THEN cardinality(c.others) || ' leads could be it' ELSE '' END,
+                WHEN c.verdict = 'many' THEN cardinality(c.others) || ' leads could be it'
+                ELSE '' END,
            (SELECT min(a.review_id::text)::uuid FROM asked AS a WHERE a.row_no = c.row_no)
     FROM chunk AS c
     LEFT JOIN {blocked} AS b ON b.row_no = c.row_no
@@ -284,9 +290,8 @@ def _change(plan: Plan, run: Any, *, has_leads: bool) -> None:
         _APPLY,
         columns=", ".join(columns),
         values=", ".join(f"p.{name}" for name in columns),
-        teller="jsonb_strip_nulls({}::jsonb) || jsonb_build_object('at', clock_timestamp())".format(
-            quote(json.dumps(_ids(teller)))
-        ),
+        teller=f"jsonb_strip_nulls({quote(json.dumps(_ids(teller)))}::jsonb)"
+        " || jsonb_build_object('at', clock_timestamp())",
         raw="r.raw" if "raw" in plan.parts else "'{}'",
     )
 

@@ -60,16 +60,20 @@ class Migration(migrations.Migration):
             model_name="identityturn",
             constraint=tenants.constraints.TenantIsolation(name="identity_turns_isolation"),
         ),
+        migrations.AddConstraint(
+            model_name="identityturn",
+            constraint=tenants.constraints.NoDelete(name="identity_turns_stay"),
+        ),
         run_sql_file(
             __file__,
             reverse_sql="""
                 DROP TRIGGER trg_leads_addr_contested ON leads;
                 DROP TRIGGER trg_leads_addr_rehash ON leads;
                 DROP TRIGGER trg_leads_addr_hash ON leads;
-                DROP FUNCTION identity_turn, source_ranks, lead_apply, upsert_lead,
+                DROP FUNCTION refresh_lead_statistics, identity_turn, source_ranks, lead_apply, upsert_lead,
                     merge_contact_point, lead_delta, identity_of, identity_ladder, owners_fit,
                     lead_living, hash_old_leads, lead_addr_contested, lead_propose, lead_addr_hash,
-                    read_day, read_flag, read_number, read_whole, normalize_email, punycode,
+                    read_day, read_flag, read_number, read_within, read_whole, normalize_email, punycode,
                     normalize_phone, phone_read, name_words, addr_owner_of, compute_addr_hash,
                     normalize_state, address_fold, fold_letters, normalize_zip;
                 DROP SCHEMA staging CASCADE;

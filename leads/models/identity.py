@@ -126,7 +126,10 @@ class IdentityTurn(TenantModel):
 
     class Meta:
         db_table = "identity_turns"
-        constraints = [models.UniqueConstraint(fields=["tenant"], name="ux_identity_turns")]
+        constraints = [
+            models.UniqueConstraint(fields=["tenant"], name="ux_identity_turns"),
+            NoDelete(name="identity_turns_stay"),
+        ]
 
     def __str__(self) -> str:
         return self.runner

@@ -332,7 +332,7 @@ BEGIN
     IF n = 11 AND left(t, 1) = '1' THEN
         t := substr(t, 2);
     ELSIF n <> 10 OR abroad THEN
-        RETURN CASE WHEN n = 7 THEN '?no area code' WHEN n < 10 THEN '?too short'
+        RETURN CASE WHEN n = 7 AND NOT abroad THEN '?no area code' WHEN n < 10 THEN '?too short'
                     WHEN n = 11 THEN '?eleven digits that do not begin with 1'
                     ELSE '?too long' END;
     END IF;
@@ -439,9 +439,15 @@ BEGIN
             '[\u00df-\u00f6\u00f8-\u0220\u03ac-\u03ce\u0430-\u045f\u3041-\u3094\u30a1-\u30fa\u4e00-\u9fa5\uac00-\ud7a3]',
             'a', 'g');
     END IF;
+    -- Without {n,m}: those make the expression ten times as slow. Lengths are asked afterwards.
     IF strpos(domain, '..') > 0 OR strpos(domain, '@') NOT BETWEEN 2 AND 65 OR domain !~
-       '^[a-z0-9\u0131]([a-z0-9\u0131!#$%&''*+/=?^_`{|}~.-]*[a-z0-9\u0131_+-])?@[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?){0,7}\.([a-z]{2,63}|xn--[a-z0-9-]{1,59})$'
+       '^[a-z0-9\u0131](?:[a-z0-9\u0131!#$%&''*+/=?^_`{|}~.-]*[a-z0-9\u0131_+-])?@(?:[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?\.)+(?:[a-z][a-z]+|xn--[a-z0-9-]+)$'
     THEN
+        RETURN NULL;
+    END IF;
+    domain := substr(domain, strpos(domain, '@') + 1);
+    IF length(domain) - length(replace(domain, '.', '')) > 8
+       OR (length(domain) > 63 AND domain ~ '[^.]{64}') THEN
         RETURN NULL;
     END IF;
     cut := strpos(t, '@');
@@ -467,6 +473,9 @@ CREATE FUNCTION read_whole(raw text) RETURNS bigint
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
     raw := translate(raw, '$, _', '');
+    IF raw <> '' AND length(raw) <= 15 AND translate(raw, '0123456789', '') = '' THEN
+        RETURN raw::bigint;  -- what nearly all are, without an expression
+    END IF;
     IF left(raw, 1) = '(' AND right(raw, 1) = ')' THEN
         raw := '-' || substr(raw, 2, length(raw) - 2);
     END IF;
@@ -474,6 +483,15 @@ BEGIN
         RETURN round(raw::numeric);
     END IF;
     RETURN NULL;
+END $$;
+
+-- Whole number within bounds, else NULL.
+CREATE FUNCTION read_within(raw text, low bigint, high bigint) RETURNS integer
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+    n bigint := read_whole(raw);
+BEGIN
+    RETURN CASE WHEN n BETWEEN low AND high THEN n END;
 END $$;
 
 -- Number of '2.5' or '1,234'; NULL of anything else.
@@ -559,7 +577,7 @@ CREATE FUNCTION lead_propose(owner uuid, one uuid, other uuid, surety integer, w
 DECLARE
     low uuid := least(one, other);
     high uuid := greatest(one, other);
-    found record;
+    waiting record;
     made uuid;
 BEGIN
     IF incoming IS NULL AND EXISTS (
@@ -568,7 +586,7 @@ BEGIN
         RETURN NULL;
     END IF;
     LOOP
-        SELECT r.id, r.incoming AS kept INTO found FROM merge_reviews AS r
+        SELECT r.id, r.incoming AS kept INTO waiting FROM merge_reviews AS r
         WHERE r.tenant_id = owner AND r.left_id = low AND r.right_id = high AND r.status = 'open'
         FOR NO KEY UPDATE;
         EXIT WHEN FOUND;
@@ -582,18 +600,18 @@ BEGIN
             RETURN made;
         END IF;
     END LOOP;
-    IF incoming IS NULL OR found.kept @> incoming
-       OR found.kept -> 'more' @> jsonb_build_array(incoming) THEN
-        RETURN found.id;
+    IF incoming IS NULL OR waiting.kept @> incoming
+       OR waiting.kept -> 'more' @> jsonb_build_array(incoming) THEN
+        RETURN waiting.id;
     END IF;
     UPDATE merge_reviews AS r
-    SET incoming = CASE WHEN found.kept IS NULL THEN lead_propose.incoming
-            ELSE found.kept || jsonb_build_object('more',
-                coalesce(found.kept -> 'more', '[]') || jsonb_build_array(lead_propose.incoming))
+    SET incoming = CASE WHEN waiting.kept IS NULL THEN lead_propose.incoming
+            ELSE waiting.kept || jsonb_build_object('more',
+                coalesce(waiting.kept -> 'more', '[]') || jsonb_build_array(lead_propose.incoming))
             END,
         updated_at = clock_timestamp()
-    WHERE r.tenant_id = owner AND r.id = found.id;
-    RETURN found.id;
+    WHERE r.tenant_id = owner AND r.id = waiting.id;
+    RETURN waiting.id;
 END $$;
 
 -- A lead whose address another one of the same owner has: a person is asked. After the row stands,
@@ -727,6 +745,7 @@ BEGIN
         -- and nobody where they live together under two names.
         weak AS MATERIALIZED (
             SELECT w.row_no, w.lead_id, min(w.rung) AS rung, min(w.fit) AS fit,
+                   count(DISTINCT w.rung) AS ways,
                    bool_or(w.is_same) AS is_same, bool_or(w.is_near) AS is_near
             FROM (
                 SELECT v.row_no, l.id AS lead_id, v.rung, f.fit,
@@ -743,36 +762,39 @@ BEGIN
                     AND c.kind = v.kind
                 JOIN leads AS l ON l.tenant_id = $1 AND l.id = c.lead_id AND l.superseded_at IS NULL
                 CROSS JOIN LATERAL (SELECT owners_fit(v.owner, l.addr_owner) AS fit) AS f
-                WHERE NOT EXISTS (SELECT FROM known AS n WHERE n.row_no = v.row_no)
+                -- NOT IN is hashed whatever the planner thinks of the size of what it cannot know.
+                WHERE v.row_no NOT IN (SELECT n.row_no FROM known AS n)
             ) AS w
             GROUP BY 1, 2
         ),
         found AS (
-            SELECT n.row_no, n.lead_id, n.rung, 0 AS fit FROM known AS n
+            SELECT n.row_no, n.lead_id, n.rung, 0 AS fit, 0 AS ways FROM known AS n
             UNION ALL
-            SELECT w.row_no, w.lead_id, w.rung, w.fit FROM weak AS w WHERE w.is_same
+            SELECT w.row_no, w.lead_id, w.rung, w.fit, w.ways FROM weak AS w WHERE w.is_same
         ),
         told AS (
             SELECT f.row_no, count(*) AS leads, min(f.rung) AS rung,
                    array_agg(f.lead_id ORDER BY f.rung, f.lead_id) AS ids,
-                   -- Of several that share a number, the one with this very name.
+                   -- Of several that share a number: the one that shares the e-mail, too, else the
+                   -- one with this very name.
+                   (array_agg(f.lead_id) FILTER (WHERE f.ways = 2)) AS twice,
                    (array_agg(f.lead_id) FILTER (WHERE f.fit = 0 AND f.rung > 5)) AS namesakes
             FROM found AS f GROUP BY 1
+        ),
+        chosen AS (
+            SELECT t.*, CASE WHEN t.leads = 1 OR t.rung = 1 THEN t.ids[1]
+                             WHEN cardinality(t.twice) = 1 THEN t.twice[1]
+                             WHEN cardinality(t.namesakes) = 1 THEN t.namesakes[1] END AS it
+            FROM told AS t
         )
-        SELECT t.row_no,
-               CASE WHEN t.leads = 1 OR t.rung = 1 OR cardinality(t.namesakes) = 1 THEN 'lead'
-                    ELSE 'many' END,
-               ('{given,vendor,mak,apn,address,phone,email}'::text[])[t.rung],
-               CASE WHEN t.leads > 1 AND t.rung > 5 AND cardinality(t.namesakes) = 1
-                    THEN t.namesakes[1]
-                    WHEN t.leads = 1 OR t.rung = 1 THEN t.ids[1] END,
-               CASE WHEN t.leads = 1 OR (t.rung > 5 AND cardinality(t.namesakes) = 1) THEN '{}'
-                    WHEN t.rung = 1 THEN t.ids[2:10] ELSE t.ids[1:10] END
-        FROM told AS t
+        SELECT t.row_no, CASE WHEN t.it IS NULL THEN 'many' ELSE 'lead' END,
+               ('{given,vendor,mak,apn,address,phone,email}'::text[])[t.rung], t.it,
+               CASE WHEN t.it IS NULL THEN t.ids[1:10] ELSE (array_remove(t.ids, t.it))[1:10] END
+        FROM chosen AS t
         UNION ALL
         SELECT w.row_no, 'new', '', NULL, (array_agg(w.lead_id ORDER BY w.lead_id))[1:10]
         FROM weak AS w
-        WHERE w.is_near AND NOT EXISTS (SELECT FROM told AS t WHERE t.row_no = w.row_no)
+        WHERE w.is_near AND w.row_no NOT IN (SELECT t.row_no FROM told AS t)
         GROUP BY 1
     $query$, keys) USING tenant, src;
 END $$;
@@ -846,7 +868,8 @@ DECLARE
     plain text := CASE merge_contact_point.kind
         WHEN 'phone' THEN normalize_phone(merge_contact_point.value)
         WHEN 'email' THEN normalize_email(merge_contact_point.value) END;
-    points smallint := greatest(0, least(100, round(merge_contact_point.score)));
+    points smallint := CASE WHEN merge_contact_point.score IS NOT NULL
+        THEN greatest(0, least(100, round(merge_contact_point.score))) END;
     point uuid;
 BEGIN
     IF merge_contact_point.kind NOT IN ('phone', 'email') THEN
@@ -1012,6 +1035,26 @@ CREATE FUNCTION source_ranks(owner uuid) RETURNS jsonb
         || coalesce((SELECT settings -> 'source_ranks' FROM tenants WHERE id = owner
                        AND jsonb_typeof(settings -> 'source_ranks') = 'object'), '{}')
 $$;
+
+-- Tell the planner what is in leads and contact_points where much of it came since it last looked:
+-- a batch that is joined with a table it believes empty is compared row by row. As the owner, since
+-- only the owner may; it tells nothing.
+CREATE FUNCTION refresh_lead_statistics() RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    name text;
+BEGIN
+    FOR name IN
+        SELECT s.relname FROM pg_stat_user_tables AS s
+        WHERE s.schemaname = 'public' AND s.relname IN ('leads', 'contact_points')
+          AND (coalesce(s.last_analyze, s.last_autoanalyze) IS NULL
+               OR s.n_mod_since_analyze > least(50000, 1000 + s.n_live_tup / 10))
+    LOOP
+        EXECUTE format('ANALYZE (SKIP_LOCKED) public.%I', name);
+    END LOOP;
+END $$;
+REVOKE ALL ON FUNCTION refresh_lead_statistics() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION refresh_lead_statistics() TO fairlead_app;
 
 -- Batches that write leads take turns, tenant by tenant: without, two could make the same lead of
 -- one phone number, which no unique key would see. Those of one *runner* go side by side. Held until
