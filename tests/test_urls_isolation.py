@@ -107,7 +107,7 @@ def foreign(other_office):
             "event": LeadEvent.objects.first().pk,
             "actor": other_office.agent.pk,
             "note": Notification.objects.first().pk,
-            **repair_rows(),
+            **repair_rows(CANARY),
             "import_id": import_row(CANARY),
             "step": "zanzibar",
             "integration": other_office.integration.pk,
@@ -117,13 +117,13 @@ def foreign(other_office):
         }
 
 
-def repair_rows():
-    """A webhook, a dead letter, a rule and a run of the running tenant, all with the canary."""
+def repair_rows(word):
+    """A webhook, a dead letter, a rule and a run of the running tenant, all with that word."""
     event = WebhookEvent.objects.order_by("id").first()
     letter = DeadLetter.objects.create(
-        stage="sync", ref=CANARY, subject=CANARY, error=CANARY, fingerprint="f"
+        stage="sync", ref=word, subject=word, error=word, fingerprint="f"
     )
-    rule = QuarantineRule.objects.create(source=CANARY, reason=CANARY)
+    rule = QuarantineRule.objects.create(source=word, reason=word)
     run = PipelineRun.objects.create(
         pipeline_name="bulk_work", stats={"action": "retry", "total": 1, "done": 0, "skipped": 0}
     )
@@ -154,7 +154,7 @@ def own(office):
             "anything": message.pk,
             "phone_number": office.number.pk,
             "outbound": new_id("obm"),
-            **repair_rows(),
+            **repair_rows("own"),
             "import_id": import_row("own"),
             "step": "map",
             "integration": office.integration.pk,
