@@ -123,6 +123,7 @@ def foreign(other_office):
             **repair_rows(),
             **pull_rows(CANARY),
             **merging_rows(),
+            **repair_rows(CANARY),
             "import_id": import_row(CANARY),
             "step": "zanzibar",
             "integration": other_office.integration.pk,
@@ -141,11 +142,13 @@ def merging_rows():
 
 def repair_rows(word=CANARY):
     """A webhook, a dead letter, a rule and a run of the running tenant, all with the canary."""
+def repair_rows(word):
+    """A webhook, a dead letter, a rule and a run of the running tenant, all with that word."""
     event = WebhookEvent.objects.order_by("id").first()
     letter = DeadLetter.objects.create(
-        stage="sync", ref=CANARY, subject=CANARY, error=CANARY, fingerprint="f"
+        stage="sync", ref=word, subject=word, error=word, fingerprint="f"
     )
-    rule = QuarantineRule.objects.create(source=CANARY, reason=CANARY)
+    rule = QuarantineRule.objects.create(source=word, reason=word)
     run = PipelineRun.objects.create(
         pipeline_name="bulk_work", stats={"action": "retry", "total": 1, "done": 0, "skipped": 0}
     )
@@ -222,6 +225,7 @@ def own(office):
             "outbound": new_id("obm"),
             **pull_rows("own"),
             **merging_rows(),
+            **repair_rows("own"),
             "import_id": import_row("own"),
             "step": "map",
             **repair_rows("own"),

@@ -1,4 +1,4 @@
-"""What the tests of imports share: a file all the way, and every row of a tenant counted."""
+"""What tests of imports share: a file all the way through, and every row of a tenant counted."""
 
 from __future__ import annotations
 
