@@ -17,9 +17,12 @@ from integrations.events import (
     VendorAnswered,
 )
 from integrations.processing import Source
+from integrations.waterfall_plan import stages
 from integrations.waterfall_work import answer_came
 from leads.events import ImportFinished
+from leads.imports.hooks import Estimate, estimator
 from leads.mergeable import Child, follows, keeps
+from leads.models import Import
 from tenants.dispatch import on
 
 _OPEN = "{0}.finished_at IS NULL"
@@ -74,3 +77,16 @@ def take_answer(event: VendorAnswered, *, source: Source) -> None:
 def enrich_what_came(event: ImportFinished) -> None:
     if event.enrich:
         enrich_import(event.import_id, event.run_id)
+
+
+@estimator
+def price_import(one: Import) -> Estimate | None:
+    """Say what enriching the new leads of a file costs if every stage runs for each of them."""
+    each = sum(stage.price_cents for stage in stages())
+    if not each or not one.created:
+        return None
+    most = each * one.created
+    return Estimate(
+        most_cents=most,
+        words=f"${most / 100:,.2f} for {one.created:,} new leads, ${each / 100:,.2f} each at most",
+    )

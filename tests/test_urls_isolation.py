@@ -142,6 +142,8 @@ def merging_rows():
 
 def repair_rows(word=CANARY):
     """A webhook, a dead letter, a rule and a run of the running tenant, all with the canary."""
+
+
 def repair_rows(word):
     """A webhook, a dead letter, a rule and a run of the running tenant, all with that word."""
     event = WebhookEvent.objects.order_by("id").first()
