@@ -120,10 +120,10 @@ def foreign(other_office):
             "event": LeadEvent.objects.first().pk,
             "actor": other_office.agent.pk,
             "note": Notification.objects.first().pk,
-            **repair_rows(),
-            **pull_rows(CANARY),
-            **merging_rows(),
             **repair_rows(CANARY),
+            **money_rows(CANARY),
+            **pull_rows(CANARY),
+            **merging_rows(CANARY),
             "import_id": import_row(CANARY),
             "step": "zanzibar",
             "integration": other_office.integration.pk,
@@ -133,15 +133,11 @@ def foreign(other_office):
         }
 
 
-def merging_rows():
-    """A proposed pair and a merge of the running tenant, with the canary in them."""
-    first, second, third = (create_lead(full_name=f"{CANARY} {n}").pk for n in range(3))
-    review = propose(first, second, score=90, reasons=[], source=CANARY)
-    return {"review_id": review, "merge_id": merge(first, third, reason=CANARY).pk}
-
-
-def repair_rows(word=CANARY):
-    """A webhook, a dead letter, a rule and a run of the running tenant, all with the canary."""
+def merging_rows(word):
+    """A proposed pair and a merge of the running tenant, with that word in them."""
+    first, second, third = (create_lead(full_name=f"{word} {n}").pk for n in range(3))
+    review = propose(first, second, score=90, reasons=[], source=word)
+    return {"review_id": review, "merge_id": merge(first, third, reason=word).pk}
 
 
 def repair_rows(word):
@@ -165,20 +161,19 @@ def repair_rows(word):
         "letter_id": letter.pk,
         "rule_id": rule.pk,
         "run_id": run.pk,
-        **money_rows(),
     }
 
 
-def money_rows():
+def money_rows(word):
     """What the pages of money show: a stage, and a call that nobody knows about."""
     account = Integration.objects.order_by("id").first()
     stage = WaterfallStage.objects.create(
-        integration=account, name=CANARY, service="s", position=1, price_cents=5
+        integration=account, name=word, service="s", position=1, price_cents=5
     )
     call = VendorCall.objects.create(
         integration=account,
-        provider=CANARY,
-        service=CANARY,
+        provider=word,
+        service=word,
         stage=stage,
         fingerprint="0" * 64,
         reserved_cents=5,
@@ -225,12 +220,12 @@ def own(office):
             "anything": message.pk,
             "phone_number": office.number.pk,
             "outbound": new_id("obm"),
-            **pull_rows("own"),
-            **merging_rows(),
             **repair_rows("own"),
+            **money_rows("own"),
+            **pull_rows("own"),
+            **merging_rows("own"),
             "import_id": import_row("own"),
             "step": "map",
-            **repair_rows("own"),
             "integration": office.integration.pk,
             "endpoint": office.endpoint.pk,
             "list_id": SuppressionList.objects.create(name="own", source="own", reason="own").pk,
