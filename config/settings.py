@@ -268,10 +268,10 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
-        "PointKind": "leads.models.contact.CONTACT_POINT_KINDS",
-        "LabelKind": "leads.models.label.LABEL_KINDS",
+        "PointKind": "leads.api.schema.POINT_KINDS",
+        "LabelKind": "leads.api.schema.LABEL_KIND_CHOICES",
         "LeadStates": "leads.states.LeadState",
-        "ImportStates": "leads.models.imports.IMPORT_STATES",
+        "ImportStates": "leads.api.schema.IMPORT_STATE_CHOICES",
     },
     "PREPROCESSING_HOOKS": ["leads.api.schema.only_api"],
 }

@@ -15,6 +15,14 @@ from rest_framework import serializers
 
 from leads.api.serializers import LeadRowSerializer
 from leads.filters import LeadFilters
+from leads.models.contact import CONTACT_POINT_KINDS
+from leads.models.imports import IMPORT_STATES
+from leads.models.label import LABEL_KINDS
+
+#: Choices by their names in the description, in the form in which its maker compares them.
+POINT_KINDS = list(CONTACT_POINT_KINDS.items())
+LABEL_KIND_CHOICES = list(LABEL_KINDS.items())
+IMPORT_STATE_CHOICES = list(IMPORT_STATES.items())
 
 IDEMPOTENCY = OpenApiParameter(
     "Idempotency-Key",
