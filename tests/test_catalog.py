@@ -363,8 +363,6 @@ def test_the_app_truncates_nothing_and_deletes_only_what_is_no_record():
         "drafts",
         "dry_run_changes",
         "field_mappings",
-        "identity_turns",
-        "import_changes",
         "import_parts",
         "import_presets",
         "import_rows",
