@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import transaction
 
 from leads.models import Stage, Worker
+from leads.scoring import seed_rule
 from leads.stages import STAGES, WORKERS
 from messaging.actions.rules import seed_contact_rules
 from messaging.models import StageMembership
@@ -19,7 +20,7 @@ class SlugTaken(Exception):
 
 @transaction.atomic
 def create_tenant(*, slug: str, name: str, time_zone: str = "America/New_York") -> Tenant:
-    """Make a tenant with its stages, workers and contact rules.
+    """Make a tenant with its stages, workers, contact rules and score rule.
 
     Raises:
         SlugTaken: the slug belongs to another tenant.
@@ -33,6 +34,7 @@ def create_tenant(*, slug: str, name: str, time_zone: str = "America/New_York") 
     with tenant_context(tenant.pk):
         seed_stages()
         seed_contact_rules()
+        seed_rule()
         AuditEntry.objects.create(
             action="tenant.created", object_kind="tenant", object_id=tenant.pk
         )

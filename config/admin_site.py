@@ -50,11 +50,11 @@ RECORDS = {
     ),
     "Quality": (
         "gauge",
-        ["LeadScore", "QualityScore", "ScoreRule", "MergeReview", "Merge"],
+        ["LeadScore", "QualityScore", "ScoreRule", "MergeReview", "Merge", "IdentityTurn"],
     ),
     "Imports": (
         "file-up",
-        ["Import", "ImportRow", "ImportPreset", "ImportPart", "SavedView"],
+        ["Import", "ImportRow", "ImportChange", "ImportPreset", "ImportPart", "SavedView"],
     ),
     "Vendors": (
         "coins",
@@ -62,6 +62,7 @@ RECORDS = {
             "PullQuery",
             "PullSweep",
             "PullPage",
+            "PullBill",
             "VendorSeen",
             "WaterfallStage",
             "Enrichment",
@@ -135,7 +136,7 @@ RECORDS = {
     ),
     "People": (
         "user-round",
-        ["Actor", "StageMembership", "ApiKey", "AuditEntry", "Tenant", "User"],
+        ["Actor", "StageMembership", "ApiKey", "ApiAnswer", "AuditEntry", "Tenant", "User"],
     ),
 }
 #: Pages that need no tenant; every other one is a 404 until one is entered.

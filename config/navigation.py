@@ -55,6 +55,14 @@ THEMES = [
 ]
 
 #: Label, icon, page and the permission that shows it.
+DATA_LINKS = [
+    ("Imports", "file-up", "messaging:imports", "import"),
+    ("Pulls", "cloud-download", "messaging:pulls", "view"),
+    ("Money", "wallet", "messaging:money", "view"),
+    ("Scores", "gauge", "messaging:scores", "view"),
+    ("Duplicates", "git-merge", "messaging:duplicates", "view"),
+]
+#: The same of what may go wrong.
 HEALTH_LINKS = [
     ("Incidents", "activity", "messaging:incidents", "view"),
     ("Webhooks", "webhook", "messaging:webhooks", "replay"),
@@ -144,6 +152,7 @@ class Shell:
                     self._link("Opt-outs", "shield-off", "messaging:optouts", go="o"),
                 ],
             ),
+            Group(label="Data", links=list(self._data_links())),
             Group(label="Health", links=[*self._health_links(), *self._admin_links()]),
         ]
         return [group for group in groups if group.links]
@@ -211,6 +220,11 @@ class Shell:
         url, path = self.url(name), self.request.path
         current = path == url if name == "messaging:home" else path.startswith(url)
         return Link(label=label, url=url, icon=icon, current=current, go=go, count=count)
+
+    def _data_links(self) -> Iterator[Link]:
+        for label, icon, name, permission in DATA_LINKS:
+            if allows(self.actor, permission):
+                yield self._link(label, icon, name)
 
     def _health_links(self) -> Iterator[Link]:
         counts = {

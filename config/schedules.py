@@ -16,7 +16,14 @@ from tenants.models import PLATFORM_TENANT_ID
 SCHEDULES = {
     "fairlead: make partitions": ("config.schedules.make_partitions", Schedule.DAILY),
     "fairlead: prune live events": ("config.schedules.prune_live_events", Schedule.HOURLY),
-    "fairlead: reconcile": ("config.schedules.reconcile_due", Schedule.MINUTES),  # every minute
+    # "Minutes" is every minute.
+    "fairlead: reconcile": ("config.schedules.reconcile_due", Schedule.MINUTES),
+    "fairlead: imports": ("leads.tasks.imports_due", Schedule.MINUTES),
+    "fairlead: pulls": ("integrations.tasks.pulls_due", Schedule.MINUTES),
+    "fairlead: enrich": ("integrations.tasks.enrich_due", Schedule.MINUTES),
+    "fairlead: rescore": ("leads.tasks.rescore", Schedule.MINUTES),
+    "fairlead: duplicates": ("leads.tasks.begin_duplicates", Schedule.HOURLY),
+    "fairlead: score anew": ("leads.tasks.begin_rescores", Schedule.DAILY),
 }
 PREFIX = "fairlead: "
 

@@ -71,6 +71,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "rest_framework",
+    "drf_spectacular",
     "django_filters",
     "django_q",
     "axes",
@@ -239,6 +240,15 @@ STORAGES = {
 }
 #: Django's own limit answers 400; webhooks have theirs (413) and read the raw stream.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000
+#: Where artifacts too large for their row are kept: on storage that all hosts share.
+FAIRLEAD_OBJECT_DIR = env("FAIRLEAD_OBJECT_DIR", default=str(DATA_DIR / "objects"))
+#: Megabytes of a file that a browser may send; it is streamed to disk. Commands take any size.
+UPLOAD_MB = env.int("FAIRLEAD_UPLOAD_MB", default=512)
+FILE_UPLOAD_HANDLERS = [
+    "leads.imports.uploads.LimitedUpload",
+    "django.core.files.uploadhandler.MemoryFileUploadHandler",
+    "django.core.files.uploadhandler.TemporaryFileUploadHandler",
+]
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
@@ -246,6 +256,24 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "EXCEPTION_HANDLER": "tenants.context.exception_handler",
+    "DEFAULT_SCHEMA_CLASS": "leads.api.schema.KeySchema",
+}
+#: The description of the API, at /api/v1/schema/.
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Fairlead",
+    "DESCRIPTION": "Leads, contacts, labels and imports of one tenant. Send a key of it as"
+    " `Authorization: Bearer fl_…`. Answers from 400 on are problems (RFC 9457) with advice.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "PointKind": "leads.api.schema.POINT_KINDS",
+        "LabelKind": "leads.api.schema.LABEL_KIND_CHOICES",
+        "LeadStates": "leads.states.LeadState",
+        "ImportStates": "leads.api.schema.IMPORT_STATE_CHOICES",
+    },
+    "PREPROCESSING_HOOKS": ["leads.api.schema.only_api"],
 }
 
 LANGUAGE_CODE = "en-us"

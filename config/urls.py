@@ -12,6 +12,7 @@ from messaging.views.stream import stream
 
 urlpatterns = [
     path("hooks/", include("integrations.urls")),
+    path("api/v1/", include("leads.api.urls")),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("live/<slug:slug>/", stream, name="live"),

@@ -8,6 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from integrations.models import Integration, WebhookEndpoint, hash_token, new_token
+from integrations.providers import kind_of
 from tenants.models import AuditEntry
 
 
@@ -22,7 +23,10 @@ def connect_integration(
     secret: str = "",
     settings: dict[str, Any] | None = None,
 ) -> Integration:
-    """Connect the running tenant's account with a provider and give it one signed webhook URL."""
+    """Connect the running tenant's account with a provider, with a webhook URL if it sends any.
+
+    The URL is signed, unless the vendor never signs.
+    """
     integration = Integration.objects.create(
         provider=provider,
         name=name,
@@ -32,7 +36,9 @@ def connect_integration(
         secret=secret,
         settings=settings or {},
     )
-    add_endpoint(integration)
+    kind = kind_of(provider)
+    if kind.has_webhooks:
+        add_endpoint(integration, signed=kind.signs)
     AuditEntry.objects.create(
         action="integration.connected",
         object_kind="integration",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import connection
 
+from integrations.contact_matching import COLUMNS, MANY, Match, match_contact
 from integrations.events import ContactChanged, ContactOptedOut
 from integrations.models import ExternalId
 from integrations.processing import Source
@@ -23,41 +23,19 @@ from leads.actions import (
     record_event,
     sql_id,
 )
+from leads.identity.one import ask
+from leads.identity.provenance import allowed, remember
 from leads.models import ContactPoint, Lead, LeadLabel
 from tenants.correlation import correlation_id
 from tenants.dispatch import emit
 from tenants.models import Actor
 
-#: Facts that are columns of a lead. Phone and e-mail become contact points, the rest is kept in
-#: the event.
-COLUMNS = (
-    "first_name",
-    "last_name",
-    "full_name",
-    "company",
-    "title",
-    "address_line1",
-    "unit",
-    "city",
-    "region",
-    "postal_code",
-    "time_zone",
-)
 #: Labels with a meaning of their own: a tag of another system does not put them.
 OUR_LABELS = {"gold"}
 #: Longest key of a label.
 MAX_LABEL = 40
 #: Longest dedupe key of a lead event.
 MAX_CAUSE = 200
-
-
-@dataclass(kw_only=True)
-class Match:
-    """Whose contact it is: one lead or none, and who else it might have been."""
-
-    lead: Lead | None
-    by: str = ""  # contact, phone or email
-    others: list[str] = field(default_factory=list)  # leads that share its number or address
 
 
 def cause_of(provider: str, kind: str, *parts: str) -> str:
@@ -77,35 +55,6 @@ def link_of(integration_id: str, contact_id: str) -> ExternalId | None:
     return found.first() if contact_id else None
 
 
-def find_lead(link: ExternalId | None, *, phone: str = "", email: str = "") -> Match:
-    """Find the one live lead of a contact: by its id, else by its number, else by its address.
-
-    A number or an address that several leads share decides nothing.
-    """
-    if link is not None and link.lead is not None:
-        return Match(lead=_living(link.lead), by="contact")
-    others: list[str] = []
-    for kind, value in (("phone", phone), ("email", email)):
-        found = _leads_with(kind, value) if value else []
-        if len(found) == 1:
-            return Match(
-                lead=found[0], by=kind, others=[one for one in others if one != found[0].pk]
-            )
-        others += [lead.pk for lead in found]
-    return Match(lead=None, others=list(dict.fromkeys(others)))
-
-
-def _living(lead: Lead) -> Lead:
-    while lead.merged_into is not None:
-        lead = lead.merged_into
-    return lead
-
-
-def _leads_with(kind: str, value: str) -> list[Lead]:
-    ids = ContactPoint.objects.filter(kind=kind, normalized=value).values("lead_id")
-    return list(Lead.objects.filter(pk__in=ids, superseded_at=None).order_by("id")[:10])
-
-
 def phones_of(link: ExternalId | None, lead: Lead | None) -> list[str]:
     """Return the number of a contact; where it has told none, all numbers of its lead."""
     if link is not None and link.phone:
@@ -122,7 +71,7 @@ def phones_of(link: ExternalId | None, lead: Lead | None) -> list[str]:
 def change_contact(event: ContactChanged, source: Source) -> str:
     """Bring the lead of a contact up to date; return what became of it, in words."""
     link = link_of(source.integration_id, event.external_id)
-    match = find_lead(link, phone=event.facts.get("phone", ""), email=event.facts.get("email", ""))
+    match = match_contact(event, link, source)
     _silence(event, link, match.lead, source)
     if link is not None and link.deleted_at is not None:
         return "the contact is deleted there"
@@ -130,8 +79,12 @@ def change_contact(event: ContactChanged, source: Source) -> str:
         return _delete(event, link, match.lead, source)
     if link is not None and _is_stale(event, link, source):
         return "older than what is known"
+    if match.by == MANY:
+        return _ask_whose(event, link, match, source)
     lead = match.lead or _create(event, source)
     is_new = match.lead is None
+    if match.others:
+        ask(lead.pk, match.others, by=match.by, surety=30 if is_new else 60, asker="crm")
     link = link or _link(event, lead, source)
     told = _update(event, lead, link, source, may_empty=not is_new and match.by == "contact")
     if is_new:
@@ -148,6 +101,31 @@ def change_contact(event: ContactChanged, source: Source) -> str:
         else f"nothing new for {lead.pk}"
     )
     return f"{done}; may also be {', '.join(match.others)}" if match.others else done
+
+
+def _ask_whose(event: ContactChanged, link: ExternalId | None, match: Match, source: Source) -> str:
+    """Keep a contact that several leads could be, until a person says whose it is."""
+    link = link or _link(event, None, source)
+    facts = event.facts
+    ask(
+        match.others[0],
+        match.others[1:],
+        by="phone or e-mail",
+        surety=60,
+        asker="crm",
+        incoming={
+            "source": source.provider,
+            "kind": "crm",
+            "fields": {name: facts[name] for name in COLUMNS if facts.get(name)},
+            "points": [
+                {"kind": kind, "value": facts[kind]}
+                for kind in ("phone", "email")
+                if facts.get(kind)
+            ],
+            "raw": {"contact": event.external_id, "tags": list(event.tags or ())},
+        },
+    )
+    return f"could be {', '.join(match.others)}: a person is asked"
 
 
 def _is_stale(event: ContactChanged, link: ExternalId, source: Source) -> bool:
@@ -223,7 +201,7 @@ def _update(
 ) -> dict[str, Any]:
     """Return what is new for the timeline, each field as [before, after]; add points and labels."""
     told: dict[str, Any] = {}
-    fields = _new_fields(event, lead, may_empty=may_empty)
+    fields = _new_fields(event, lead, source, may_empty=may_empty)
     if fields:
         told["fields"] = {
             name: [str(before), str(after)] for name, (before, after) in fields.items()
@@ -243,9 +221,12 @@ def _update(
 
 
 def _new_fields(
-    event: ContactChanged, lead: Lead, *, may_empty: bool
+    event: ContactChanged, lead: Lead, source: Source, *, may_empty: bool
 ) -> dict[str, tuple[Any, Any]]:
-    """Return what differs from the lead. A field emptied there is emptied here only once linked."""
+    """Return what differs from the lead and does not come from somebody who ranks higher.
+
+    A field emptied there is emptied here only once linked.
+    """
     fields: dict[str, tuple[Any, Any]] = {
         name: (getattr(lead, name), event.facts[name])
         for name in COLUMNS
@@ -253,6 +234,11 @@ def _new_fields(
         and (event.facts[name] or may_empty)
         and getattr(lead, name) != event.facts[name]
     }
+    if fields:
+        may = allowed(
+            lead.pk, {name: new for name, (_, new) in fields.items()}, source=source.provider
+        )
+        fields = {name: change for name, change in fields.items() if name in may}
     agent = _agent(event.facts.get("assigned_to", ""))
     if agent is not None and agent.pk != lead.assigned_agent_id:
         fields["assigned_agent_id"] = (lead.assigned_agent_id or "", agent.pk)
@@ -327,6 +313,8 @@ def _write(
     }
     with connection.cursor() as cursor:
         cursor.execute("SELECT contact_told(%s, %s::jsonb)", [owner(), json.dumps(written)])
+    if fields:
+        remember(lead.pk, [name.removesuffix("_id") for name in fields], source=source.provider)
 
 
 def hold_number(phone: str, *, source: Source, keyword: str, words: str) -> None:

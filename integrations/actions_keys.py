@@ -9,7 +9,12 @@ from django.db.models.functions import Now
 
 from integrations.actions import create_endpoint
 from integrations.models import Integration, WebhookEndpoint
+from integrations.providers import kind_of
 from tenants.actions import note
+
+
+class NoWebhooks(Exception):
+    """The provider sends none, so it needs no URL; nothing was made."""
 
 
 @transaction.atomic
@@ -95,7 +100,15 @@ def watch_silence(integration: Integration, *, minutes: int | None, actor_id: st
 def make_endpoint(
     integration: Integration, *, our_number: str = "", actor_id: str | None
 ) -> WebhookEndpoint:
-    """Make another webhook URL; with *our_number* an unsigned one, for that number's address."""
-    made = create_endpoint(integration, signed=not our_number, our_number=our_number)
+    """Make another webhook URL; with *our_number* an unsigned one, for that number's address.
+
+    Raises:
+        NoWebhooks: the provider sends none.
+    """
+    kind = kind_of(integration.provider)
+    if not kind.has_webhooks:
+        raise NoWebhooks(f"{kind.label} sends no webhooks: it is asked. No URL was made.")
+    signed = kind.signs and not our_number
+    made = create_endpoint(integration, signed=signed, our_number=our_number)
     note("endpoint.made", actor_id=actor_id, subject=made)
     return made

@@ -9,13 +9,12 @@ from typing import Any
 from django.db import connection
 
 from integrations.actions_contacts import (
-    Match,
     cause_of,
-    find_lead,
     hold_number,
     link_of,
     phones_of,
 )
+from integrations.contact_matching import Match, find_lead
 from integrations.events import (
     AppChanged,
     BroadcastReported,

@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from integrations.models import (
     Enrichment,
     ProviderCircuit,
+    PullBill,
     PullPage,
     PullQuery,
     PullSweep,
@@ -66,6 +67,17 @@ class PullPageAdmin(LogAdmin):
     list_filter = [AgeFilter]
     list_select_related = ["sweep"]
     list_defer = ["ids"]
+
+
+@admin.register(PullBill)
+class PullBillAdmin(LogAdmin):
+    label = "Pull bills"
+    hint = "What a search was billed for on each of the vendor's days."
+    list_display = ["integration", "day", "records", "cents", "updated_at"]
+    list_filter = [AgeFilter]
+    list_select_related = ["integration"]
+    list_defer = SECRETS
+    search_fields = ["query_sig"]
 
 
 @admin.register(VendorSeen)

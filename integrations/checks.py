@@ -7,6 +7,7 @@ from datetime import datetime
 
 from django.db import connection
 
+from integrations import checks_money  # noqa: F401  # registers its own
 from integrations.models import ReconcileRun, WebhookWork
 from integrations.pauses import spools_waited_for, words
 from integrations.silence import silent_integrations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 Channel = Literal["sms", "mms"]
 ConsentChannel = Literal["sms", "call", "email"]
@@ -136,6 +136,16 @@ class AppChanged(Event):
 
     is_installed: bool
     name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VendorAnswered(Event):
+    """A data vendor answers what it was asked; ``external_id`` says what that was.
+
+    Which kind of id it is, and how ``result`` is read, the vendor's adapter knows.
+    """
+
+    result: Mapping[str, Any] = field(default_factory=dict)  # in the vendor's format, for jsonb
 
 
 def effect_key(provider: str, external_id: str, effect: str) -> str:

@@ -8,7 +8,9 @@ both. So depth and size are measured on the bytes before any parser sees them.
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,7 +18,10 @@ State = Literal["clean", "unstorable", "malformed"]
 
 OPENING, CLOSING = b"[{", b"]}"
 NOT_BRACKETS = bytes(set(range(256)) - set(OPENING + CLOSING))
+#: Larger whole numbers are no ids and no amounts; jsonb could keep them, a double could not.
+MAX_INTEGER = 10**30
 SURROGATE_PAIR = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
+SURROGATES = re.compile("[\ud800-\udfff]")
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -61,6 +66,32 @@ def parse_json(raw: bytes, *, max_depth: int = 32, max_nodes: int = 20_000) -> P
     if odd:
         return Parsed(payload=payload, state="unstorable", reason=odd[0])
     return Parsed(payload=payload, state="clean")
+
+
+def storable(value: Any, *, max_depth: int = 12) -> Any:
+    """Return *value*, which came out of JSON, as jsonb can keep it; what cannot be is left out.
+
+    NUL goes, lone surrogates are replaced, NaN, infinity and numbers beyond a double become null,
+    and what lies deeper than *max_depth* is dropped.
+    """
+    if isinstance(value, str):
+        return SURROGATES.sub("\ufffd", value.replace("\0", ""))
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, int):
+        return value if abs(value) < MAX_INTEGER else None
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if max_depth <= 0:
+        return None
+    if isinstance(value, Mapping):
+        return {
+            storable(str(key)): storable(item, max_depth=max_depth - 1)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [storable(item, max_depth=max_depth - 1) for item in value]
+    return None
 
 
 def _malformed(reason: str) -> Parsed:

@@ -18,7 +18,7 @@ from integrations.providers import HttpCall
 
 #: Seconds to connect; within it nothing of the request has been written.
 CONNECT_S = 3.0
-#: Longest answer that is read.
+#: Longest answer that is read, in bytes, where the caller expects no longer one.
 MAX_ANSWER = 256 * 1024
 
 
@@ -40,7 +40,7 @@ class Answer:
     latency_ms: int
 
 
-def call(request: HttpCall, *, deadline_s: float) -> Answer:
+def call(request: HttpCall, *, deadline_s: float, max_answer: int = MAX_ANSWER) -> Answer:
     """Make one call, once; *deadline_s* bounds all of it, however slowly an answer drips.
 
     Redirects are not followed: an answer from elsewhere proves nothing.
@@ -49,11 +49,11 @@ def call(request: HttpCall, *, deadline_s: float) -> Answer:
         NotWritten: DNS, connection or TLS failed.
         NoAnswer: anything after that.
     """
-    future = asyncio.run_coroutine_threadsafe(_call(request, deadline_s), _loop())
+    future = asyncio.run_coroutine_threadsafe(_call(request, deadline_s, max_answer), _loop())
     return future.result()
 
 
-async def _call(request: HttpCall, deadline_s: float) -> Answer:
+async def _call(request: HttpCall, deadline_s: float, max_answer: int) -> Answer:
     began = time.monotonic()
     written = False
     try:
@@ -68,15 +68,15 @@ async def _call(request: HttpCall, deadline_s: float) -> Answer:
                 await _tie(prepared)
                 written = True  # unless one of the errors below says otherwise
                 async with aclosing(await client.send(prepared, stream=True)) as response:
-                    body = b""
+                    body = bytearray()
                     async for chunk in response.aiter_bytes():
                         body += chunk
-                        if len(body) > MAX_ANSWER:
+                        if len(body) > max_answer:
                             raise NoAnswer("the answer is too long")
                     return Answer(
                         status=response.status_code,
                         headers=dict(response.headers),
-                        body=body,
+                        body=bytes(body),
                         latency_ms=round((time.monotonic() - began) * 1000),
                     )
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:

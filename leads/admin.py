@@ -8,7 +8,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -16,7 +16,6 @@ from unfold.widgets import UnfoldAdminSelectWidget
 
 from leads import admin_lists, admin_people  # noqa: F401  (register their tables)
 from leads.actions import MoveRefused, create_lead, move_lead
-from leads.captures import normalize_email
 from leads.forms import ContactPointForm, LeadForm
 from leads.models import (
     Consent,
@@ -32,6 +31,7 @@ from leads.models import (
     Stage,
     Worker,
 )
+from leads.search import MOST, search
 from leads.states import LeadState
 from tenants.admin import (
     AgeFilter,
@@ -43,7 +43,7 @@ from tenants.admin import (
     words_column,
 )
 from tenants.admin.base import actor_id, page_action, tenant_of
-from tenants.admin.search import phone_prefix
+from tenants.admin.search import by_id
 
 COLORS = ["slate", "blue", "teal", "violet", "orange", "cyan", "green", "amber", "red"]
 #: Where a person may move a lead; suppression is recorded with its reason on the lead's page.
@@ -83,7 +83,7 @@ class LeadAdmin(TenantAdmin):
     list_filter = ["state", StageFilter, AgeFilter]
     list_select_related = ["assigned_agent"]
     search_fields = ["full_name", "first_name", "last_name", "company"]
-    search_hint = "Name, phone, e-mail or id"
+    search_hint = "Name, phone, e-mail, street or any id"
     readonly_fields = [
         "state",
         "stage",
@@ -122,15 +122,10 @@ class LeadAdmin(TenantAdmin):
         return rows
 
     def search_condition(self, term: str) -> Q:
-        points = ContactPoint.objects.filter(tenant=OuterRef("tenant"), lead=OuterRef("pk"))
-        number, whole = phone_prefix(term)
-        if number and whole:
-            return Q(Exists(points.filter(kind="phone", normalized=number)))
-        if number:
-            return Q(Exists(points.filter(kind="phone", normalized__startswith=number)))
-        if "@" in term:
-            address = normalize_email(term) or term.lower()
-            return Q(Exists(points.filter(kind="email", normalized=address)))
+        """Return the few leads that an index finds; without any, or for many, look at each."""
+        hits = search(term) if by_id(Lead, term) is None else []
+        if 0 < len(hits) < MOST:
+            return Q(pk__in=[hit.lead_id for hit in hits])
         return super().search_condition(term)
 
     def save_model(self, request: HttpRequest, obj: Any, form: forms.Form, change: bool) -> None:

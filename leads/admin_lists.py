@@ -5,7 +5,9 @@ from __future__ import annotations
 from django.contrib import admin
 
 from leads.models import (
+    IdentityTurn,
     Import,
+    ImportChange,
     ImportPart,
     ImportPreset,
     ImportRow,
@@ -58,6 +60,16 @@ class ImportRowAdmin(LogAdmin):
     list_defer = ["raw"]
 
 
+@admin.register(ImportChange)
+class ImportChangeAdmin(LogAdmin):
+    label = "Changes by files"
+    hint = "What files changed of leads that were there before; an undo puts it back."
+    list_display = ["imported", "lead", "row_no", "undone_at"]
+    list_filter = [AgeFilter]
+    list_select_related = ["imported", "lead"]
+    list_defer = ["before", "after"]
+
+
 @admin.register(ImportPreset)
 class ImportPresetAdmin(LogAdmin):
     hint = "How columns of known files are read."
@@ -91,6 +103,13 @@ class ScoreRuleAdmin(LogAdmin):
         "created_at",
     ]
     list_select_related = ["actor"]
+
+
+@admin.register(IdentityTurn)
+class IdentityTurnAdmin(LogAdmin):
+    label = "Turns"
+    hint = "Who writes leads in batches right now: one at a time."
+    list_display = ["runner", "number", "created_at"]
 
 
 @admin.register(LeadScore)

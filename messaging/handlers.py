@@ -22,16 +22,21 @@ from leads.actions import (
     put_label,
     record_event,
 )
-from leads.events import CallWanted
+from leads.events import CallWanted, LeadsMeet, LeadsUnmerged
+from leads.mergeable import Child, follows
 from leads.models import ContactPoint, Lead
 from leads.reading import Reading, read_text
 from leads.states import LeadState
-from messaging.actions import consent
+from messaging.actions import consent, merges
 from messaging.actions.live import hint
 from messaging.models import Conversation, Message
 from messaging.outcomes import apply_status
 from tenants.dispatch import emit, on
 from tenants.ulids import new_uuid, to_text, to_uuid
+
+# What of this app follows a lead into a merge. A conversation is unique by its two numbers.
+for _table in ("conversations", "messages", "outbound_messages"):
+    follows(Child(table=_table))
 
 #: Somebody who says no is left alone by automation this long; they are not suppressed.
 PAUSE = timedelta(days=90)
@@ -327,3 +332,17 @@ def know_texts(comparison: Comparison) -> None:
 def tell_webhook_pages(event: WorkSettled) -> None:
     """Tell open pages that webhooks were settled: one hint for all of a transaction."""
     hint("webhook")
+
+
+# --- leads that become one --------------------------------------------------------------------
+
+
+@on(LeadsMeet)
+def name_numbers(event: LeadsMeet) -> None:
+    merges.numbers_of(event)
+
+
+@on(LeadsUnmerged)
+def follow_numbers(event: LeadsUnmerged) -> None:
+    merges.give_back(event)
+    merges.keep_silent(event)

@@ -34,6 +34,9 @@ NAMES = re.compile(
     r"phone|mobile|cell|number|tel\b|msisdn|address|e-?mail|recipient|contact", re.IGNORECASE
 )
 
+#: Characters of a cell that no list of addresses has: a quote was opened and never closed.
+LONGEST_CELL = 100_000
+
 
 class UnreadableFile(Exception):
     """The file is no list of addresses; the text says why."""
@@ -154,7 +157,10 @@ def _rows(stream: BinaryIO, layout: Layout, read: Callable[[str], str]) -> Itera
 
 def _cells(reader: Any) -> Iterator[list[str]]:
     try:
-        yield from reader
+        for cells in reader:
+            if any(len(cell) > LONGEST_CELL for cell in cells):
+                raise UnreadableFile(f"Line {reader.line_num}: a quote is never closed.")
+            yield cells
     except csv.Error as error:
         raise UnreadableFile(f"Line {reader.line_num}: {error}.") from error
 

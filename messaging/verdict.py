@@ -12,7 +12,7 @@ from leads.zones import candidate_zones
 from messaging.rules import Rule, limit, window
 
 #: Of the code below; a verdict adds the version of the tenant's table of rules.
-RULE_VERSION = "2026-11-2"
+RULE_VERSION = "2026-11-3"
 #: A person's answer within this time of a text from the lead may go at any hour.
 REPLY_WINDOW = timedelta(hours=24)
 #: Where no zone of the recipient is known: hours, in the tenant's zone, that lie within 8 to 21
@@ -27,16 +27,20 @@ REASONS = {
     "held": "This number is on hold: its last text looks like a refusal.",
     "wrong_number": "The person there said this is not the lead's number.",
     "lead_closed": "This lead is closed.",
+    "lead_suppressed": "This lead opted out: no machine writes to it, at any number.",
     "lead_merged": "This lead was merged into another one.",
     "paused": "The lead asked to be left alone for now.",
     "number_inactive": "This number of ours is not active.",
     "integration_off": "The integration of this number is switched off or does not send.",
     "quiet_hours": "It is too early or too late where the recipient is.",
     "too_many": "This person has had as many texts in 24 hours as the rules allow.",
+    "household": "Somebody else with this number was texted in the last 24 hours.",
     "too_long": "The text is too long.",
     "empty": "The text is empty.",
 }
 HOLDING = {"quiet_hours", "too_many"}
+#: What a person may wave through, once they were told.
+OVERRIDABLE = frozenset({"household"})
 DAY = timedelta(hours=24)
 QUARTER = timedelta(minutes=15)
 #: How far ahead a legal moment is looked for: over a weekend without a single one.
@@ -65,6 +69,8 @@ class Facts:
     rules: tuple[Rule, ...] = ()  # of every jurisdiction the recipient may be in
     rules_version: int = 0
     texted_at: tuple[datetime, ...] = ()  # earlier texts of the last 24 hours, oldest first
+    household: str | None = None  # another lead with this number, texted within 24 hours
+    overridden: frozenset[str] = frozenset()  # reasons that a person has waved through
     segments: int = 1
     max_segments: int = 6
 
@@ -79,6 +85,7 @@ class Verdict:
     rule_version: str = RULE_VERSION
     zones: tuple[str, ...] = field(default=())
     jurisdictions: tuple[str, ...] = field(default=())
+    overridden: tuple[str, ...] = field(default=())
 
     @property
     def words(self) -> str:
@@ -94,7 +101,9 @@ class Verdict:
 
 def decide(facts: Facts) -> Verdict:
     """Judge one text. Pure: the same facts give the same verdict, in composer and sender."""
-    reasons = tuple(reason for reason, speaks in _reasons(facts) if speaks)
+    speaking = [reason for reason, speaks in _reasons(facts) if speaks]
+    waved = facts.overridden & OVERRIDABLE if not facts.is_automated else frozenset()
+    reasons = tuple(reason for reason in speaking if reason not in waved)
     outcome: Outcome = "allow"
     if reasons:
         outcome = "hold" if HOLDING.issuperset(reasons) else "deny"
@@ -105,6 +114,7 @@ def decide(facts: Facts) -> Verdict:
         rule_version=f"{RULE_VERSION}.{facts.rules_version}",
         zones=tuple(sorted(facts.zones)),
         jurisdictions=tuple(sorted({rule.jurisdiction for rule in facts.rules})),
+        overridden=tuple(reason for reason in speaking if reason in waved),
     )
 
 
@@ -115,6 +125,10 @@ def _reasons(facts: Facts) -> Iterable[tuple[str, bool]]:
     yield "held", facts.consent_block == "held" and automated
     yield "wrong_number", facts.is_wrong_number
     yield "lead_closed", facts.lead_state == "closed" and automated
+    yield (
+        "lead_suppressed",
+        facts.lead_state == "suppressed" and automated and facts.purpose != "help",
+    )
     yield "lead_merged", facts.lead_is_merged
     yield (
         "paused",
@@ -125,10 +139,18 @@ def _reasons(facts: Facts) -> Iterable[tuple[str, bool]]:
     )
     yield "number_inactive", not facts.number_is_active
     yield "integration_off", not facts.integration_is_on
+    yield "household", facts.household is not None and _begins(facts)
     yield "empty", facts.segments == 0
     yield "too_long", facts.segments > facts.max_segments
     yield "quiet_hours", not _any_hour(facts) and not is_legal(facts.at, facts)
     yield "too_many", not _any_hour(facts) and _room_at(facts) > facts.at
+
+
+def _begins(facts: Facts) -> bool:
+    """Tell whether the text is one that a household gets once: a first or an automated one."""
+    if facts.purpose in ("opt_out_confirmation", "help"):
+        return False
+    return facts.is_automated or facts.purpose == "first_text"
 
 
 def _any_hour(facts: Facts) -> bool:

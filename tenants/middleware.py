@@ -18,7 +18,7 @@ from tenants.models import Membership, memberships_of
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
 #: Doors that open their own short transactions.
-OWN_TRANSACTIONS = ("/hooks/", "/live/", "/healthz", "/readyz", "/static/")
+OWN_TRANSACTIONS = ("/hooks/", "/api/", "/live/", "/healthz", "/readyz", "/static/")
 
 _TENANT_PATH = re.compile(r"^/t/(?P<slug>[-a-zA-Z0-9_]+)/")
 
@@ -65,9 +65,10 @@ class TenantMiddleware:
         if membership is None:
             with transaction.atomic():
                 return self._finish(self.get_response(request))
+        other = request.POST.get("_tenant")  # a slow upload must not hold a transaction open
         with tenant_context(membership.tenant_id):
             membership.load(request)
-            if (other := request.POST.get("_tenant")) and other != membership.tenant_id:
+            if other and other != membership.tenant_id:
                 return render(request, "409.html", status=409)
             return self._finish(self.get_response(request))
 

@@ -252,6 +252,9 @@ class ApiKey(TenantModel):
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, editable=False)
     last_used_at = models.DateTimeField(null=True, editable=False)
+    per_minute = models.PositiveIntegerField(default=600, help_text="Calls it may make a minute.")
+    minute_at = models.DateTimeField(null=True, editable=False, help_text="Being counted now.")
+    minute_calls = models.PositiveIntegerField(db_default=0, default=0, editable=False)
 
     class Meta:
         db_table = "api_keys"
@@ -267,6 +270,7 @@ class ApiKey(TenantModel):
                 | (~Q(previous_hash="") & Q(previous_until__isnull=False)),
                 name="api_keys_previous_ends",
             ),
+            models.CheckConstraint(condition=Q(per_minute__gt=0), name="api_keys_may_call"),
             NoDelete(name="api_keys_stay"),
         ]
         indexes = [
@@ -278,6 +282,35 @@ class ApiKey(TenantModel):
 
     def __str__(self) -> str:
         return self.name
+
+
+class ApiAnswer(ChildModel):
+    """What a call with an ``Idempotency-Key`` was answered: its repeat is answered the same.
+
+    Only answers that changed something are kept, for a day: a refused call may be corrected.
+    """
+
+    id = UlidField(prefix="apa", primary_key=True)
+    api_key = TenantForeignKey(ApiKey, related_name="answers")
+    idempotency_key = models.CharField(max_length=200)
+    request_hash = models.CharField(max_length=64, help_text="SHA-256 of method, path and body.")
+    status = models.PositiveSmallIntegerField(null=True)
+    body = models.JSONField(null=True)
+
+    class Meta:
+        db_table = "api_answers"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "api_key", "idempotency_key"], name="ux_api_answers_key"
+            ),
+            models.CheckConstraint(
+                condition=Q(status=None) | Q(status__gte=200, status__lt=400),
+                name="api_answers_only_of_success",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.idempotency_key
 
 
 class AuditEntry(TenantModel):

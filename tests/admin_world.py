@@ -22,6 +22,7 @@ from integrations.models import (
     ExternalId,
     FieldMapping,
     ProviderCircuit,
+    PullBill,
     PullPage,
     PullQuery,
     PullSweep,
@@ -52,7 +53,9 @@ from leads.models import (
     ConsentEvent,
     Contact,
     ContactPoint,
+    IdentityTurn,
     Import,
+    ImportChange,
     ImportPart,
     ImportPreset,
     ImportRow,
@@ -89,7 +92,7 @@ from messaging.models import (
 )
 from pipelines.models import Artifact, ArtifactParent, DeadLetter, Incident, PipelineRun
 from tenants.actions import note
-from tenants.models import Actor, ApiKey, User
+from tenants.models import Actor, ApiAnswer, ApiKey, User
 from tenants.ulids import to_uuid
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -251,13 +254,17 @@ def fill_lead_records(office, lead, twin, word):
     LeadScore.objects.update_or_create(lead=lead, defaults=scored)
     QualityScore.objects.create(lead=lead, **scored)
     Merge.objects.create(survivor=lead, merged=twin, reason=word)
-    MergeReview.objects.create(left=twin, right=lead, score=50, source="finder", reason=word)
+    left, right = sorted([lead, twin], key=lambda one: one.pk)
+    MergeReview.objects.create(left=left, right=right, score=50, source="finder", reason=word)
     one = Import.objects.create(name=word, total=1)
     ImportPart.objects.create(imported=one, number=1, content=b"x")
+    ImportChange.objects.create(imported=one, lead=lead, row_no=1)
+    IdentityTurn.objects.update_or_create(defaults={"runner": word})
     ImportRow.objects.create(imported=one, row_no=1, outcome="error", problem=word, raw=[word])
     ImportPreset.objects.create(name=word, fingerprint=word, mapping=[])
     SavedView.objects.create(name=word)
-    ApiKey.objects.create(name=word, hint="fl_x", key_hash="a" * 64, actor=office.agent)
+    key = ApiKey.objects.create(name=word, hint="fl_x", key_hash="a" * 64, actor=office.agent)
+    ApiAnswer.objects.create(api_key=key, idempotency_key=word, request_hash="0" * 64)
 
 
 def fill_vendor_records(office, lead, word):
@@ -288,6 +295,7 @@ def fill_vendor_records(office, lead, word):
     VendorInput.objects.create(
         provider=word, service=word, fingerprint="0" * 64, call=call, fresh_until=timezone.now()
     )
+    PullBill.objects.create(query_sig="0" * 64, day=timezone.localdate(), **of)
     SpendCounter.objects.create(scope=word, period="day", starts=timezone.localdate())
     ProviderCircuit.objects.create(**of)
     VerificationCode.objects.get_or_create(

@@ -72,7 +72,8 @@ def test_no_list_counts_all_skips_rows_or_looks_for_distinct_values(office, quer
         if query == "?age=7d" and AgeFilter not in admin.site._registry[model].list_filter:
             continue
         statements = queries_of(client, url(model, "changelist") + query)
-        assert len(statements) <= MOST_QUERIES, (model, statements)
+        asks_index = model is Lead and query.startswith("?q=")  # one question more, of find_leads
+        assert len(statements) <= MOST_QUERIES + asks_index, (model, statements)
         for statement in statements:
             if "FROM stages s" not in statement:  # the counters of the rail, capped
                 assert not re.search(r"COUNT\(\*\)|OFFSET|DISTINCT", statement, re.I), statement

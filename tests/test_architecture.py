@@ -16,8 +16,8 @@ from django.db.migrations import RunSQL
 from django.db.migrations.loader import MigrationLoader
 
 from integrations.providers import providers
-from leads.actions import record_event
-from leads.models import Redaction
+from leads.actions import create_lead, record_event
+from leads.models import Lead, Redaction
 from messaging.actions.dossiers import export_dossier
 from messaging.actions.sending import send_reply
 from messaging.models import SendAttempt
@@ -26,6 +26,7 @@ from messaging.sender import claim
 from tenants.models import AuditEntry, ChildModel, TenantModel
 from tenants.sql import run_sql_file
 from tenants.ulids import to_uuid
+from tests.admin_world import fill_lead_records, fill_vendor_records
 from tests.conftest import THEIRS, drain
 from tests.raw import connected
 from tests.test_catalog import APPEND_ONLY
@@ -69,6 +70,9 @@ def lived_in(committed_office):
         record_outcome(outbound.pk, 1, Outcome(kind="accepted", source="call"))
         record_event(outbound.lead_id, kind="note")
         AuditEntry.objects.create(action="test")
+        lead, twin = Lead.objects.get(pk=outbound.lead_id), create_lead(full_name="Twin")
+        fill_lead_records(office, lead, twin, "TEST")
+        fill_vendor_records(office, lead, "TEST")
     office.post(office.payload("x") | {"identifier": None})
     drain()
     return office

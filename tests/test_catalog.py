@@ -35,19 +35,26 @@ DEFINERS = {
     "tenants_with_consent_work",
     "tenants_of",
     "tenants_with_timers",
+    "api_key_by_hash",
     "endpoint_by_token",
+    "find_leads",
     "tenant_of_account",
     "tenants_with_work",
     "tenants_with_sends",
     "tenants_with_wakes",
     "tenants_with_letters",
     "tenants_with_bulk_work",
+    "tenants_with_enrichments",
+    "tenants_with_rescores",
     "health_counts",
+    "imports_due",
     "ensure_partitions",
     "live_events_after",
     "prune_live_events",
     "live_seq",
     "reconciles_due",
+    "pulls_due",
+    "refresh_lead_statistics",
 }
 
 APPEND_ONLY = {
@@ -352,6 +359,7 @@ def test_the_app_truncates_nothing_and_deletes_only_what_is_no_record():
 
     assert truncates == []
     assert deletes == {
+        "api_answers",
         "drafts",
         "dry_run_changes",
         "field_mappings",

@@ -160,6 +160,26 @@ def test_the_demo_ties_itself_to_a_sandbox_and_keeps_the_tie(demo):
         assert secrets_of() != first
 
 
+def test_data_vendors_are_connected_once_and_follow_the_sandbox(demo):
+    with running(Sandbox(pace=0.0, answers=False)) as url:
+        with tenant_context(tenants()[0].pk):
+            Integration.objects.filter(provider="twilio").update(
+                settings={"lookup_url": "http://x"}
+            )
+        link_all(url)
+        link_all(url)
+
+        for tenant in tenants():
+            with tenant_context(tenant.pk):
+                rows = {row.provider: row for row in Integration.objects.exclude(base_url="")}
+                for provider in ("batchdata", "melissa", "instantly", "apollo"):
+                    assert rows[provider].base_url == url
+                    urls = rows[provider].endpoints.values_list("signed", flat=True)
+                    assert list(urls) == ([] if provider == "melissa" else [False])
+                assert rows["twilio"].settings["lookup_url"] == url
+                assert Integration.objects.filter(provider="apollo").count() == 1
+
+
 def secrets_of():
     found = {}
     for tenant in tenants():
@@ -184,7 +204,9 @@ def test_demo_info_says_what_scripts_need(demo, tmp_path, monkeypatch):
     for tenant in told["tenants"]:
         assert set(tenant) == {"slug", "id", "integrations"}
         signalhouse, unsigned, generic, *others = tenant["integrations"]
-        assert [one["provider"] for one in others] == ["twilio", "ghl", "aloware", "custom"]
+        assert [one["provider"] for one in others] == [
+            "twilio", "ghl", "aloware", "batchdata", "instantly", "apollo", "custom",
+        ]  # fmt: skip
         assert set(signalhouse) == {"provider", "name", "webhook_url", "secret", "numbers"}
         assert signalhouse["webhook_url"].startswith("http://127.0.0.1:8123/hooks/signalhouse/")
         assert len(signalhouse["numbers"]) == 4

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 from django.urls import NoReverseMatch, URLPattern, reverse
 from django.utils import timezone
 
-from integrations.models import QuarantineRule, WebhookEvent
-from leads.actions import Choice, add_contact_point, arm_timer
-from leads.models import ContactPoint, LeadEvent, Stage
+from integrations.models import (
+    Integration,
+    PullPage,
+    PullQuery,
+    PullSweep,
+    QuarantineRule,
+    VendorCall,
+    WaterfallStage,
+    WebhookEvent,
+)
+from leads.actions import Choice, add_contact_point, arm_timer, create_lead
+from leads.imports.actions import begin as begin_import
+from leads.merging import merge
+from leads.models import ContactPoint, LeadEvent, SavedView, Stage
+from leads.pairs import propose
 from messaging import urls as pages
 from messaging.actions.consent import opt_out
 from messaging.actions.sending import send_reply
@@ -19,7 +33,9 @@ from messaging.models import (
     OutboundMessage,
     SuppressionList,
 )
+from pipelines.artifacts import keep
 from pipelines.models import DeadLetter, PipelineRun
+from tenants.apikeys import make_key
 from tenants.ulids import new_id
 from tests.messaging.pages import person
 
@@ -104,7 +120,12 @@ def foreign(other_office):
             "event": LeadEvent.objects.first().pk,
             "actor": other_office.agent.pk,
             "note": Notification.objects.first().pk,
-            **repair_rows(),
+            **repair_rows(CANARY),
+            **money_rows(CANARY),
+            **pull_rows(CANARY),
+            **merging_rows(CANARY),
+            "import_id": import_row(CANARY),
+            "step": "zanzibar",
             "integration": other_office.integration.pk,
             "endpoint": other_office.endpoint.pk,
             "list_id": SuppressionList.objects.create(name=CANARY, source=CANARY, reason=CANARY).pk,
@@ -112,22 +133,78 @@ def foreign(other_office):
         }
 
 
-def repair_rows():
-    """A webhook, a dead letter, a rule and a run of the running tenant, all with the canary."""
+def merging_rows(word):
+    """A proposed pair and a merge of the running tenant, with that word in them."""
+    first, second, third = (create_lead(full_name=f"{word} {n}").pk for n in range(3))
+    review = propose(first, second, score=90, reasons=[], source=word)
+    return {"review_id": review, "merge_id": merge(first, third, reason=word).pk}
+
+
+def repair_rows(word):
+    """A webhook, a dead letter, a rule and a run of the running tenant, all with that word."""
     event = WebhookEvent.objects.order_by("id").first()
     letter = DeadLetter.objects.create(
-        stage="sync", ref=CANARY, subject=CANARY, error=CANARY, fingerprint="f"
+        stage="sync", ref=word, subject=word, error=word, fingerprint="f"
     )
-    rule = QuarantineRule.objects.create(source=CANARY, reason=CANARY)
+    rule = QuarantineRule.objects.create(source=word, reason=word)
     run = PipelineRun.objects.create(
         pipeline_name="bulk_work", stats={"action": "retry", "total": 1, "done": 0, "skipped": 0}
     )
+    kept = keep(f'{{"word": "{word}"}}'.encode(), artifact_type=word, run_id=run.pk)
+    view = SavedView.objects.create(name=word, query={"city": [word]})
+    key = make_key(name=word, scopes=["leads:read"], by_id=None).key
     return {
+        "artifact_id": kept.pk,
+        "view_id": view.pk,
+        "key_id": key.pk,
         "event_id": event.pk,
         "letter_id": letter.pk,
         "rule_id": rule.pk,
         "run_id": run.pk,
     }
+
+
+def money_rows(word):
+    """What the pages of money show: a stage, and a call that nobody knows about."""
+    account = Integration.objects.order_by("id").first()
+    stage = WaterfallStage.objects.create(
+        integration=account, name=word, service="s", position=1, price_cents=5
+    )
+    call = VendorCall.objects.create(
+        integration=account,
+        provider=word,
+        service=word,
+        stage=stage,
+        fingerprint="0" * 64,
+        reserved_cents=5,
+        day=timezone.localdate(),
+    )
+    return {"stage_id": stage.pk, "call_id": call.pk}
+
+
+def pull_rows(name):
+    """A saved query of the running tenant, with a sweep and a page of it, all called *name*."""
+    query = PullQuery.objects.create(
+        integration=Integration.objects.first(),
+        name=name,
+        params={"searchCriteria": {"query": name}},
+        query_sig="0" * 64,
+        price_cents=1,
+        run_cap_cents=1,
+    )
+    sweep = PullSweep.objects.create(
+        query=query, source=name, query_sig=query.query_sig, params=query.params, cap_cents=1
+    )
+    page = PullPage.objects.create(
+        sweep=sweep, page_no=1, skip=0, epoch=1, ids=[name], results_found=1
+    )
+    return {"pull_query": query.pk, "sweep": sweep.pk, "pull_page": page.pk}
+
+
+def import_row(word):
+    """A file of the running tenant that waits to be mapped, its name and rows that word."""
+    stream = io.BytesIO(f"name,phone\n{word},2025550143\n".encode())
+    return begin_import(stream, name=f"{word}.csv").pk
 
 
 @pytest.fixture
@@ -143,7 +220,12 @@ def own(office):
             "anything": message.pk,
             "phone_number": office.number.pk,
             "outbound": new_id("obm"),
-            **repair_rows(),
+            **repair_rows("own"),
+            **money_rows("own"),
+            **pull_rows("own"),
+            **merging_rows("own"),
+            "import_id": import_row("own"),
+            "step": "map",
             "integration": office.integration.pk,
             "endpoint": office.endpoint.pk,
             "list_id": SuppressionList.objects.create(name="own", source="own", reason="own").pk,
@@ -176,20 +258,32 @@ def test_every_page_is_walked():
     assert {p for name in NAMES for p in parameters_of(name)} <= {
         "address",
         "anything",
+        "call_id",
+        "artifact_id",
         "conv",
         "event_id",
         "endpoint",
         "host",
+        "import_id",
         "integration",
+        "key_id",
         "lead_id",
         "letter_id",
         "list_id",
+        "merge_id",
         "message",
         "outbound",
         "phone_number",
+        "pull_page",
+        "pull_query",
+        "review_id",
         "rule_id",
         "run_id",
         "stage",
+        "stage_id",
+        "sweep",
+        "step",
+        "view_id",
     }
 
 
@@ -198,6 +292,7 @@ def test_rows_of_another_tenant_do_not_exist(office, own, foreign):
     asked = 0
     bad = {parameter: [foreign[parameter]] for parameter in own if parameter in foreign}
     bad["anything"] = [foreign[kind] for kind in ("conv", "message", "lead_id", "event")]
+    bad["anything"] += [foreign["artifact_id"], foreign["contact_point"], foreign["run_id"]]
     bad["conv"] += [foreign["lead_id"]]
     for name, address in walk(office, own, bad):
         for method in ("get", "post"):
@@ -238,6 +333,8 @@ def test_ids_of_the_right_tenant_and_the_wrong_kind_are_404(office, own):
             "stage": "conv",
             "address": own["conv"],
             "list_id": own["conv"],
+            "review_id": own["merge_id"],
+            "merge_id": own["review_id"],
             "anything": new_id("msg"),
             "phone_number": own["conv"],
             "outbound": own["conv"],
@@ -245,6 +342,16 @@ def test_ids_of_the_right_tenant_and_the_wrong_kind_are_404(office, own):
             "letter_id": own["event_id"],
             "rule_id": own["letter_id"],
             "run_id": own["rule_id"],
+            "stage_id": own["call_id"],
+            "call_id": own["stage_id"],
+            "pull_query": own["sweep"],
+            "sweep": own["pull_query"],
+            "pull_page": own["sweep"],
+            "import_id": own["run_id"],
+            "step": "conv",
+            "artifact_id": own["run_id"],
+            "view_id": own["key_id"],
+            "key_id": own["view_id"],
             "integration": own["endpoint"],
             "endpoint": own["integration"],
             "host": HOST,

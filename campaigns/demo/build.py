@@ -13,6 +13,7 @@ from django.utils import timezone
 from campaigns.actions_tenants import add_member, create_tenant, make_user
 from campaigns.demo.cast import COMPANIES, PASSWORD, SUPERUSER, Company
 from campaigns.demo.history import build_history
+from campaigns.demo.lists import bring_list, set_up_data
 from campaigns.demo.systems import connect_platform, connect_systems
 from integrations.actions_accounts import add_endpoint, connect_integration
 from integrations.models import Integration
@@ -40,7 +41,10 @@ def build_demo(*, sandbox_url: str) -> int:
             is_superuser=True,
         )
     connect_platform()
-    return sum(build_company(company, sandbox_url=sandbox_url) for company in COMPANIES)
+    made = sum(build_company(company, sandbox_url=sandbox_url) for company in COMPANIES)
+    for tenant in Tenant.objects.filter(slug__in=[company.slug for company in COMPANIES]):
+        bring_list(tenant.pk)
+    return made
 
 
 @cache
@@ -65,7 +69,9 @@ def build_company(company: Company, *, sandbox_url: str) -> int:
                 "email": tenant.email_priority,
                 "wants_call": tenant.wants_call_priority,
             }
-            return build_history(company, now=timezone.now(), stages=stages, priorities=priorities)
+            made = build_history(company, now=timezone.now(), stages=stages, priorities=priorities)
+            set_up_data()
+            return made
 
 
 def hire(company: Company, tenant: Tenant) -> None:

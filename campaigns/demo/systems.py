@@ -1,4 +1,4 @@
-"""The demo's other systems: a second carrier, a CRM, a dialer, landing pages with a mapping."""
+"""The demo's other systems: a second carrier, CRM, dialer, data vendors, landing pages."""
 
 from __future__ import annotations
 
@@ -19,6 +19,13 @@ from tenants.models import PLATFORM_TENANT_ID, Tenant
 
 SECOND_CARRIER = "Twilio (sandbox)"
 CRM, DIALER, PAGES = "GoHighLevel (sandbox)", "Aloware (sandbox)", "Landing pages"
+#: Vendors of data, by the name of their account here.
+DATA_VENDORS = {
+    "BatchData (sandbox)": "batchdata",
+    "Melissa (sandbox)": "melissa",
+    "Instantly (sandbox)": "instantly",
+    "Apollo (sandbox)": "apollo",
+}
 #: The platform's: one URL of GoHighLevel serves all tenants.
 CRM_APP = "GoHighLevel app (sandbox)"
 #: A location that is nobody's: its events wait in the unassigned queue.
@@ -75,6 +82,7 @@ def connect_systems(company: Company, *, sandbox_url: str, rate: float, burst: f
         api_key=f"token-of-{company.slug}",
         secret=f"dialer:{company.slug}",
     )
+    connect_data_vendors(company, sandbox_url=sandbox_url)
     pages = connect_integration(
         provider="custom", name=PAGES, secret=company.pages_secret, settings=LANDING_PAGES
     )
@@ -85,6 +93,19 @@ def connect_systems(company: Company, *, sandbox_url: str, rate: float, burst: f
         base=version_of(pages),
         actor_id=None,
     )
+
+
+def connect_data_vendors(company: Company, *, sandbox_url: str) -> None:
+    """Connect those data vendors that are not there yet; in the running tenant."""
+    there = set(Integration.objects.filter(name__in=DATA_VENDORS).values_list("name", flat=True))
+    for name, provider in DATA_VENDORS.items():
+        if name not in there:
+            connect_integration(
+                provider=provider,
+                name=name,
+                base_url=sandbox_url,
+                api_key=f"{provider}-of-{company.slug}",
+            )
 
 
 def connect_platform() -> None:
@@ -104,7 +125,8 @@ def link_systems(client: httpx.Client, sandbox_url: str) -> None:
     for company in COMPANIES:
         tenant = Tenant.objects.get(slug=company.slug)
         with tenant_context(tenant.pk):
-            for name in (SECOND_CARRIER, CRM, DIALER):
+            connect_data_vendors(company, sandbox_url=sandbox_url)
+            for name in (SECOND_CARRIER, CRM, DIALER, *DATA_VENDORS):
                 _point(name, sandbox_url)
             second = Integration.objects.get(name=SECOND_CARRIER)
             _post(
@@ -128,6 +150,9 @@ def _point(name: str, sandbox_url: str) -> None:
     integration = Integration.objects.get(name=name)
     if integration.base_url != sandbox_url:
         point_to(integration, base_url=sandbox_url)
+    if integration.settings.get("lookup_url", sandbox_url) != sandbox_url:
+        settings = integration.settings | {"lookup_url": sandbox_url}
+        Integration.objects.filter(pk=integration.pk).update(settings=settings)
 
 
 def _url(integration: Integration) -> str:

@@ -2,7 +2,14 @@
 
 from integrations.models.integration import Integration, WebhookEndpoint, hash_token, new_token
 from integrations.models.mapping import FieldMapping
-from integrations.models.pull import PullPage, PullQuery, PullSweep, VendorSeen
+from integrations.models.pull import (
+    UNFINISHED,
+    PullBill,
+    PullPage,
+    PullQuery,
+    PullSweep,
+    VendorSeen,
+)
 from integrations.models.quarantine import QuarantineRule
 from integrations.models.spool import SpoolHost
 from integrations.models.sync import BroadcastStat, ExternalId, ReconcileRun, SyncState
@@ -26,12 +33,14 @@ from integrations.models.webhook import (
 )
 
 __all__ = [
+    "UNFINISHED",
     "BroadcastStat",
     "Enrichment",
     "ExternalId",
     "FieldMapping",
     "Integration",
     "ProviderCircuit",
+    "PullBill",
     "PullPage",
     "PullQuery",
     "PullSweep",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -25,8 +26,10 @@ class WaterfallStage(ChildModel):
     """One step: whom it asks, when it may, what a call costs, and how much a day may cost.
 
     *gate*: conditions on what is known, all of which must hold for the stage to run:
-    ``score_below`` (0-100), ``without`` (list of mobile, phone, email, mak, apn), ``with`` (the
-    same words), ``bands`` (list). A stage does not run once ``stop_at_score`` is met.
+    ``score_below`` (0-100), ``without`` (one of mobile, phone, email, mak, apn is missing),
+    ``with`` (all of these are known), ``bands`` (one of them). ``most``: phones or e-mails of a
+    lead that a verifying stage looks at. Once the tenant's bar is met no stage runs, but those
+    with ``always``.
     """
 
     KINDS = STAGE_KINDS
@@ -168,6 +171,12 @@ class VendorCall(TenantModel):
     point = TenantForeignKey(ContactPoint, null=True, related_name="+")
     fingerprint = models.CharField(max_length=64, help_text="SHA-256 of what was asked.")
     reserved_cents = models.PositiveIntegerField()
+    scopes = ArrayField(
+        models.CharField(max_length=60),
+        db_default=[],
+        default=list,
+        help_text="Of the counters it was taken from.",
+    )
     day = models.DateField(help_text="Of the counters, in the tenant's zone.")
     correlation_id = models.CharField(max_length=40, blank=True)
     at = models.DateTimeField(db_default=Now())
@@ -192,7 +201,10 @@ class VendorCall(TenantModel):
 
 
 class VendorAnswer(ChildModel):
-    """What became of a paid request. ``pending`` is followed by another answer; else the last."""
+    """What became of a paid request.
+
+    ``pending`` and ``unknown`` may be followed by another answer; any other is the last.
+    """
 
     RESULTS = CALL_RESULTS
 
@@ -206,7 +218,7 @@ class VendorAnswer(ChildModel):
     error = models.CharField(max_length=300, blank=True)
     artifact = TenantForeignKey(Artifact, null=True, related_name="+")
     is_final = models.GeneratedField(
-        expression=~Q(result="pending"),  # type: ignore[arg-type]  # the stubs know no Q
+        expression=~Q(result__in=["pending", "unknown"]),  # type: ignore[arg-type]  # the stubs know no Q
         output_field=models.BooleanField(),
         db_persist=True,
     )
@@ -217,7 +229,7 @@ class VendorAnswer(ChildModel):
         constraints = [
             models.UniqueConstraint(
                 fields=["tenant", "call"],
-                condition=~Q(result="pending"),
+                condition=~Q(result__in=["pending", "unknown"]),
                 name="ux_vendor_answers_final",
             ),
             models.CheckConstraint(
@@ -239,13 +251,19 @@ class VendorAnswer(ChildModel):
 
 
 class VendorInput(TenantModel):
-    """The newest call about one input: while it is fresh, nobody pays for the same again."""
+    """The newest call about one input: while it is fresh, nobody pays for the same again.
+
+    While ``open_since`` is set, that call is in flight, pending or unknown: nobody else asks.
+    """
 
     id = UlidField(prefix="vin", primary_key=True)
     provider = models.CharField(max_length=40)
     service = models.CharField(max_length=40)
     fingerprint = models.CharField(max_length=64)
-    call = TenantForeignKey(VendorCall, related_name="+")
+    call = TenantForeignKey(
+        VendorCall, null=True, related_name="+", help_text="Empty: nobody was allowed to ask yet."
+    )
+    open_since = models.DateTimeField(null=True)
     fresh_until = models.DateTimeField()
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
 
@@ -255,7 +273,18 @@ class VendorInput(TenantModel):
             models.UniqueConstraint(
                 fields=["tenant", "provider", "service", "fingerprint"], name="ux_vendor_inputs"
             ),
+            models.CheckConstraint(
+                condition=Q(open_since=None) | Q(call__isnull=False),
+                name="vendor_inputs_open_has_call",
+            ),
             NoDelete(name="vendor_inputs_stay"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["tenant", "open_since"],
+                condition=Q(open_since__isnull=False),
+                name="vendor_inputs_open",
+            )
         ]
 
     def __str__(self) -> str:
@@ -318,6 +347,10 @@ class ProviderCircuit(ChildModel):
     failures = models.PositiveIntegerField(default=0, help_text="In a row.")
     opened_at = models.DateTimeField(null=True)
     probe_at = models.DateTimeField(null=True)
+    tries = models.PositiveSmallIntegerField(
+        db_default=0, default=0, help_text="Probes that failed since it opened."
+    )
+    throttled_until = models.DateTimeField(null=True, help_text="Asked for by the vendor.")
     last_error = models.CharField(max_length=300, blank=True)
     updated_at = models.DateTimeField(db_default=Now(), editable=False)
 

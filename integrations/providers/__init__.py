@@ -31,6 +31,13 @@ def provider_choices() -> list[tuple[str, str]]:
     return [(name, providers[name].label) for name in providers]
 
 
+def kind_of(name: str) -> type[Provider]:
+    """Return a provider by its stored name; the base class where none of that name is installed."""
+    if name not in providers:
+        return Provider
+    return providers[name]
+
+
 __all__ = [
     "Account",
     "BadPayload",
@@ -47,6 +54,7 @@ __all__ = [
     "SendResult",
     "SignatureState",
     "TakesOptOuts",
+    "kind_of",
     "provider_choices",
     "providers",
 ]

@@ -158,6 +158,10 @@ class Provider(ABC):
     acknowledgement: ClassVar[tuple[bytes, str] | None] = None
     #: False where only the vendor can sign (its private key): we cannot send a test event.
     can_sign: ClassVar[bool] = True
+    #: False where the vendor never signs: the token in a URL is then the only proof.
+    signs: ClassVar[bool] = True
+    #: False where the vendor sends nothing: it is asked, and has no URL of ours.
+    has_webhooks: ClassVar[bool] = True
     #: True where a request proves its sender with something else than a secret of the integration.
     has_vendor_key: ClassVar[bool] = False
     #: True where one URL and key serve all tenants: ``route`` then finds the account.

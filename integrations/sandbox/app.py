@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from integrations.sandbox import aloware, control, ghl, pages, twilio, vendor
+from integrations.sandbox import (
+    aloware,
+    apollo,
+    batchdata,
+    batchdata_trace,
+    control,
+    ghl,
+    instantly,
+    market,
+    melissa,
+    pages,
+    twilio,
+    vendor,
+)
 from integrations.sandbox.carrier import Carrier
 from integrations.sandbox.courier import Courier
 from integrations.sandbox.crm import Crm
-from integrations.sandbox.faults import REFUSALS, SEND_PATH, Faults
+from integrations.sandbox.faults import AFTER_ACCEPTING, REFUSALS, SEND_PATH, Faults
+from integrations.sandbox.market import Market
 from integrations.sandbox.network import Network
 from integrations.sandbox.wire import (
     Receive,
@@ -22,7 +36,20 @@ from integrations.sandbox.wire import (
     send_response,
 )
 
-ROUTERS = (vendor.router, twilio.router, ghl.router, aloware.router, control.router, pages.router)
+ROUTERS = (
+    vendor.router,
+    twilio.router,
+    ghl.router,
+    aloware.router,
+    batchdata.router,
+    batchdata_trace.router,
+    melissa.router,
+    instantly.router,
+    apollo.router,
+    market.router,
+    control.router,
+    pages.router,
+)
 
 
 class Sandbox:
@@ -32,7 +59,7 @@ class Sandbox:
         journal: File that keeps the state over a restart; without it memory only.
         pace: Scales every delay of the network and of people; 0 is at once.
         answers: Whether scripted handsets answer.
-        seed: Varies how long people take, the same for the same seed.
+        seed: Varies how long people take and who they are, the same for the same seed.
     """
 
     def __init__(
@@ -48,6 +75,7 @@ class Sandbox:
         self.network = Network(self.carrier, self.courier, pace=pace, answers=answers, seed=seed)
         self.faults = Faults()
         self.crm = Crm()
+        self.market = Market(seed)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -86,7 +114,9 @@ class Sandbox:
                 missing = missing if missing and missing.status == 405 else refusal
             else:
                 spoiled = self._spoil_elsewhere(request)
-                return spoiled or await handler(self, request, **segments)
+                return spoiled or self._spoil_after(
+                    request, await handler(self, request, **segments)
+                )
         raise missing or Refused(404, "Not found")
 
     def _spoil_elsewhere(self, request: Request) -> Response | None:
@@ -97,6 +127,13 @@ class Sandbox:
         fault = self.faults.take(REFUSALS, {"path": request.path.rstrip("/")})
         return None if fault is None else vendor.answer_fault(fault)
 
+    def _spoil_after(self, request: Request, response: Response) -> Response:
+        """The same for what breaks once the work is done, and billed."""
+        if request.path.startswith("/_control") or request.path.rstrip("/") == SEND_PATH:
+            return response
+        fault = self.faults.take(AFTER_ACCEPTING, {"path": request.path.rstrip("/")})
+        return response if fault is None else vendor.spoil(response, fault)
+
     async def reset(self) -> None:
         """Forget everything, what is under way included."""
         await self.network.stop()
@@ -106,3 +143,4 @@ class Sandbox:
         self.courier.log.clear()
         self.faults.clear()
         self.crm = Crm()
+        self.market = Market(self.market.population.seed)

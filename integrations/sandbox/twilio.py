@@ -14,6 +14,7 @@ from integrations.sandbox import faults
 from integrations.sandbox.carrier import Text, fields_of, now_iso, segment_count
 from integrations.sandbox.faults import Fault, digits
 from integrations.sandbox.network import VOICES
+from integrations.sandbox.people import line_of
 from integrations.sandbox.twilio_voice import block_scope, status_of
 from integrations.sandbox.vendor import EXPIRED_KEY, MAX_BODY_CHARACTERS, answer_fault, spoil
 from integrations.sandbox.wire import Request, Response, Router, json_response
@@ -27,6 +28,7 @@ router = Router()
 ROOTS = {"/api/laml/2010-04-01": "signalwire", "/2010-04-01": "twilio"}
 MAX_PAGE, DEFAULT_PAGE = 1_000, 50
 
+WORDS = {"mobile": "mobile", "landline": "landline", "voip": "nonFixedVoip"}
 #: Kinds of line by the last two digits of a number; all others are mobiles.
 LINES = {"98": "landline", "97": "nonFixedVoip"}
 
@@ -249,21 +251,29 @@ async def show_message(sandbox: Sandbox, request: Request, account: str, sid: st
 
 @router.route("GET", "/v2/PhoneNumbers/<number>")
 async def look_up_number(sandbox: Sandbox, request: Request, number: str) -> Response:
-    """Whether a number exists, and its kind of line by its last two digits; 99 is none."""
+    """Whether a number exists, and its kind of line; each answer is billed.
+
+    As set by hand, else of the population, else by the last two digits, of which 99 is none.
+    """
     account, token = credentials(request)
     if not token or token == EXPIRED_KEY or not sandbox.carrier.knows(account, token):
         return stranger()
     if not re.fullmatch(r"\+[1-9]\d{6,14}", number):
         return problem(404, 20404, f"The requested resource {request.path} was not found")
-    is_valid = not number.endswith("99")
+    vendor = sandbox.market.account("twilio", account)
+    wanted = "line_type_intelligence" in request.query.get("Fields", "").split(",")
+    if wanted:
+        sandbox.market.bill(vendor, "lookup", 1, request, subject=number)
+    given = sandbox.market.facts.get(f"phone:{number[-10:]}", {}).get("line")
+    is_valid = given != "none" if given else not number.endswith("99")
+    kind = given or line_of(number[-10:])
     line = {
-        "type": LINES.get(number[-2:], "mobile"),
+        "type": WORDS.get(kind or "", LINES.get(number[-2:], "mobile")),
         "carrier_name": "Sandbox Wireless",
         "mobile_country_code": "311",
         "mobile_network_code": "480",
         "error_code": None,
     }
-    wanted = "line_type_intelligence" in request.query.get("Fields", "").split(",")
     body = {
         "phone_number": number,
         "valid": is_valid,

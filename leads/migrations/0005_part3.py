@@ -562,7 +562,7 @@ class Migration(migrations.Migration):
                     models.CheckConstraint(condition=models.Q(('band__in', ['contactable', 'enriched', 'low'])), name='quality_scores_band_is_known'),
                     models.CheckConstraint(condition=models.Q(('score', django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(django.db.models.functions.comparison.Coalesce(models.F('email'), 0), '+', django.db.models.functions.comparison.Coalesce(models.F('phone'), 0)), '+', django.db.models.functions.comparison.Coalesce(models.F('parcel'), 0)), '+', django.db.models.functions.comparison.Coalesce(models.F('occupied'), 0)), '+', django.db.models.functions.comparison.Coalesce(models.F('demographics'), 0)))), name='quality_scores_sum_of_parts'),
                     tenants.constraints.AppendOnly(name='quality_scores_append_only'),
-                    tenants.constraints.References(deferred=False, fields=('tenant', 'lead'), name='fk_quality_scores_lead', to='leads.Lead', to_fields=('tenant', 'id')),
+                    tenants.constraints.References(deferred=False, fields=('tenant', 'lead'), name='fk_quality_scores_lead', to='leads.LeadScore', to_fields=('tenant', 'lead')),
                     models.UniqueConstraint(fields=('tenant', 'id'), name='ux_quality_scores_tenant_id'),
                     tenants.constraints.TenantIsolation(name='quality_scores_isolation'),
                 ],

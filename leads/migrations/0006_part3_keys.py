@@ -91,7 +91,7 @@ class Migration(migrations.Migration):
         ),
         AddNotValid(
             model_name='contactpoint',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind', 'phone'), _negated=True), ('normalized__startswith', '+'), _connector='OR'), name='contact_points_phone_is_e164'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind', 'phone'), _negated=True), ('normalized__startswith', '+'), ('normalized__startswith', 'erased:'), ('normalized__regex', '^[A-Za-z0-9 ]{1,11}$'), _connector='OR'), name='contact_points_phone_is_e164'),
         ),
         AddNotValid(
             model_name='contactpoint',

@@ -2,10 +2,18 @@
 
 from leads.models.consent import Consent, ConsentEvent, Redaction
 from leads.models.contact import Contact, ContactPoint, Verification
-from leads.models.identity import Merge, MergeReview
-from leads.models.imports import Import, ImportPart, ImportPreset, ImportRow, SavedView
+from leads.models.event import LeadEvent, LeadTransition
+from leads.models.identity import IdentityTurn, Merge, MergeReview
+from leads.models.imports import (
+    Import,
+    ImportChange,
+    ImportPart,
+    ImportPreset,
+    ImportRow,
+    SavedView,
+)
 from leads.models.label import Label, LeadLabel
-from leads.models.lead import Lead, LeadEvent, LeadTimer, LeadTransition
+from leads.models.lead import Lead
 from leads.models.record import (
     Business,
     LeadActivity,
@@ -16,6 +24,7 @@ from leads.models.record import (
 )
 from leads.models.score import LeadScore, QualityScore, ScoreRule
 from leads.models.stage import Stage, Worker
+from leads.models.timer import LeadTimer
 
 __all__ = [
     "Business",
@@ -23,7 +32,9 @@ __all__ = [
     "ConsentEvent",
     "Contact",
     "ContactPoint",
+    "IdentityTurn",
     "Import",
+    "ImportChange",
     "ImportPart",
     "ImportPreset",
     "ImportRow",

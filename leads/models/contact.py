@@ -151,7 +151,10 @@ class ContactPoint(ChildModel):
                 name="contact_points_line_is_known",
             ),
             models.CheckConstraint(
-                condition=~Q(kind="phone") | Q(normalized__startswith="+"),
+                condition=~Q(kind="phone")
+                | Q(normalized__startswith="+")
+                | Q(normalized__startswith="erased:")
+                | Q(normalized__regex=r"^[A-Za-z0-9 ]{1,11}$"),  # short code, name of a sender
                 name="contact_points_phone_is_e164",
             ),
             models.CheckConstraint(

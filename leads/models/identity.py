@@ -10,7 +10,7 @@ from leads.models.lead import Lead
 from pipelines.models import PipelineRun
 from tenants.constraints import NoDelete
 from tenants.fields import UlidField
-from tenants.models import Actor, ChildModel, TenantForeignKey
+from tenants.models import Actor, ChildModel, TenantForeignKey, TenantModel
 
 REVIEW_STATUSES = {
     "open": "Open",
@@ -115,3 +115,21 @@ class MergeReview(ChildModel):
 
     def __str__(self) -> str:
         return f"{self.left_id} and {self.right_id}"
+
+
+class IdentityTurn(TenantModel):
+    """Whose turn it is to write leads in batches, so that no two make the same lead."""
+
+    id = UlidField(prefix="idt", primary_key=True)
+    runner = models.CharField(max_length=40, help_text="A run, or one transaction of its own.")
+    number = models.BigIntegerField(default=0, help_text="Grows whenever the turn passes on.")
+
+    class Meta:
+        db_table = "identity_turns"
+        constraints = [
+            models.UniqueConstraint(fields=["tenant"], name="ux_identity_turns"),
+            NoDelete(name="identity_turns_stay"),
+        ]
+
+    def __str__(self) -> str:
+        return self.runner

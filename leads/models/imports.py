@@ -85,6 +85,15 @@ class Import(TenantModel):
     undo_run = TenantForeignKey(PipelineRun, null=True, related_name="+")
     total = models.PositiveIntegerField(default=0, help_text="Rows read.")
     done = models.PositiveIntegerField(default=0, help_text="Rows finished in this step.")
+    step = models.CharField(
+        max_length=10, blank=True, db_default="", default="", help_text="Where a state has steps."
+    )
+    kept = models.PositiveIntegerField(
+        db_default=0, default=0, help_text="Leads an undo left alone, in whole or in part."
+    )
+    undone = models.PositiveIntegerField(
+        db_default=0, default=0, help_text="Leads an undo took back or put right."
+    )
     created = models.PositiveIntegerField(default=0)
     updated = models.PositiveIntegerField(default=0)
     unchanged = models.PositiveIntegerField(default=0)
@@ -175,6 +184,33 @@ class ImportRow(ChildModel):
 
     def __str__(self) -> str:
         return f"row {self.row_no}: {self.outcome}"
+
+
+class ImportChange(ChildModel):
+    """What an import changed of a lead that was there before: values before and after, by field.
+
+    An undo puts back what is still as the import left it.
+    """
+
+    id = UlidField(prefix="imc", primary_key=True)
+    imported = TenantForeignKey(Import, related_name="changes")
+    lead = TenantForeignKey(Lead, related_name="+")
+    row_no = models.PositiveIntegerField(help_text="The first row that named it.")
+    before = models.JSONField(default=dict)
+    after = models.JSONField(default=dict)
+    undone_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "import_changes"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "imported", "lead"], name="ux_import_changes_lead"
+            ),
+            NoDelete(name="import_changes_stay"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.lead_id}: {', '.join(sorted(self.before))}"
 
 
 class SavedView(TenantModel):

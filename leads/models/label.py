@@ -52,6 +52,7 @@ class LeadLabel(ChildModel):
         constraints = [
             models.UniqueConstraint(fields=["tenant", "lead", "label"], name="ux_lead_labels")
         ]
+        indexes = [models.Index(fields=["tenant", "label", "lead"], name="lead_labels_label")]
 
     def __str__(self) -> str:
         return str(self.label)

@@ -3,15 +3,15 @@ from __future__ import annotations
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import OpClass
 from django.db import models
-from django.db.models import Case, F, Q, Value, When
-from django.db.models.functions import Lower, Now
+from django.db.models import F, Func, Q, Value
+from django.db.models.functions import Coalesce, Lower, Now, NullIf, StrIndex, Substr
 
 from leads.models.stage import Stage  # noqa: F401  (named by label below)
 from leads.states import LeadState
 from pipelines.models import Artifact, PipelineRun
-from tenants.constraints import AppendOnly, NoDelete, References
+from tenants.constraints import NoDelete, References
 from tenants.fields import UlidField
-from tenants.models import Actor, ChildModel, TenantForeignKey, TenantModel, check_time_zone
+from tenants.models import Actor, TenantForeignKey, TenantModel, check_time_zone
 
 ENRICHMENT_STATUSES = {
     "none": "Not enriched",
@@ -230,9 +230,17 @@ class Lead(TenantModel):
             ),
             models.Index(
                 F("tenant"),
-                OpClass(Lower("last_name"), "text_pattern_ops"),
-                condition=~Q(last_name=""),
-                name="leads_last_name",
+                OpClass(
+                    Lower(
+                        Coalesce(
+                            NullIf("last_name", Value("")),
+                            Func("full_name", Value(" "), Value(-1), function="split_part"),
+                        )
+                    ),
+                    "text_pattern_ops",
+                ),
+                condition=~Q(full_name="", last_name=""),
+                name="leads_surname",
             ),
             models.Index(
                 F("tenant"),
@@ -245,6 +253,27 @@ class Lead(TenantModel):
                 OpClass(Lower("address_line1"), "text_pattern_ops"),
                 condition=~Q(address_line1=""),
                 name="leads_address",
+            ),
+            # Without the house number: people look for the street.
+            models.Index(
+                F("tenant"),
+                OpClass(
+                    Lower(Substr("address_line1", StrIndex("address_line1", Value(" ")) + 1)),
+                    "text_pattern_ops",
+                ),
+                condition=~Q(address_line1=""),
+                name="leads_street",
+            ),
+            # A merged lead still says whose its keys are now.
+            models.Index(
+                fields=["tenant", "source", "source_id"],
+                condition=Q(superseded_at__isnull=False),
+                name="leads_merged_vendor",
+            ),
+            models.Index(
+                fields=["tenant", "addr_hash"],
+                condition=Q(superseded_at__isnull=False),
+                name="leads_merged_addr",
             ),
         ]
 
@@ -261,159 +290,3 @@ class Lead(TenantModel):
         """Name as far as one is known, else ``""``."""
         name = self.full_name or f"{self.first_name} {self.last_name}".strip()
         return name or self.company or self.address_line1
-
-
-class LeadTransition(models.Model):
-    """A legal move of the state machine; changing the machine is adding rows here."""
-
-    from_state = models.CharField(max_length=20, choices=LeadState)
-    to_state = models.CharField(max_length=20, choices=LeadState)
-    version = models.PositiveSmallIntegerField(default=1)
-
-    class Meta:
-        db_table = "lead_transitions"
-        constraints = [
-            models.UniqueConstraint(fields=["from_state", "to_state"], name="ux_lead_transitions")
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.from_state} to {self.to_state}"
-
-
-class LeadEvent(ChildModel):
-    """Immutable fact about a lead, with its state before and after.
-
-    The events of a lead are a chain without gaps: each starts in the state its predecessor
-    ended in, and a change of state is a move of ``lead_transitions``.
-    """
-
-    id = UlidField(prefix="lev", primary_key=True)
-    lead = TenantForeignKey(Lead, related_name="events")
-    seq = models.PositiveIntegerField()
-    kind = models.CharField(max_length=40)
-    from_state = models.CharField(max_length=20, null=True, choices=LeadState)
-    to_state = models.CharField(max_length=20, choices=LeadState)
-    payload = models.JSONField(default=dict)
-    dedupe_key = models.CharField(max_length=200, null=True)
-    consent_event = TenantForeignKey("leads.ConsentEvent", null=True, related_name="+")
-    actor = TenantForeignKey(Actor, null=True, related_name="+")
-    correlation_id = models.CharField(max_length=40, blank=True)
-    at = models.DateTimeField(db_default=Now())
-    prev_seq = models.GeneratedField(
-        expression=Case(When(seq__gt=0, then=F("seq") - 1)),
-        output_field=models.IntegerField(null=True),
-        db_persist=True,
-    )
-    moved_from = models.GeneratedField(
-        expression=Case(When(~Q(from_state=F("to_state")), then=F("from_state"))),
-        output_field=models.CharField(max_length=20, null=True),
-        db_persist=True,
-    )
-    lifted = models.GeneratedField(
-        expression=Case(
-            When(Q(from_state="suppressed") & ~Q(to_state="suppressed"), then=Value("opted_in"))
-        ),
-        output_field=models.CharField(max_length=9, null=True),
-        db_persist=True,
-    )
-
-    class Meta:
-        db_table = "lead_events"
-        constraints = [
-            models.UniqueConstraint(
-                fields=["tenant", "lead", "seq", "to_state"], name="ux_lead_events_state"
-            ),
-            models.UniqueConstraint(fields=["tenant", "lead", "seq"], name="ux_lead_events_seq"),
-            models.UniqueConstraint(fields=["tenant", "dedupe_key"], name="ux_lead_events_dedupe"),
-            models.CheckConstraint(
-                condition=(Q(seq=0) & Q(from_state=None) & Q(to_state="new"))
-                | (Q(seq__gt=0) & Q(from_state__isnull=False)),
-                name="lead_events_birth_is_new",
-            ),
-            models.CheckConstraint(
-                condition=~Q(from_state="suppressed")
-                | Q(to_state="suppressed")
-                | Q(consent_event__isnull=False),
-                name="lead_events_only_consent_lifts",
-            ),
-            References(
-                name="fk_lead_events_chain",
-                fields=["tenant", "lead", "prev_seq", "from_state"],
-                to="leads.LeadEvent",
-                to_fields=["tenant", "lead", "seq", "to_state"],
-            ),
-            References(
-                name="fk_lead_events_move",
-                fields=["moved_from", "to_state"],
-                to="leads.LeadTransition",
-                to_fields=["from_state", "to_state"],
-            ),
-            # Not any choice lifts a suppression: only one that left the address opted in.
-            References(
-                name="fk_lead_events_lift",
-                fields=["tenant", "consent_event", "lifted"],
-                to="leads.ConsentEvent",
-                to_fields=["tenant", "id", "state"],
-            ),
-            AppendOnly(name="lead_events_append_only"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.kind} #{self.seq}"
-
-
-LEAD_TIMER_KINDS = {
-    "7D": "7 days of silence",
-    "14D": "14 days of silence",
-    "30D": "30 days of silence",
-    "FOLLOW_UP": "Follow up",
-    "CALLBACK": "Call back",
-}
-
-
-class LeadTimer(ChildModel):
-    """A durable, scheduled check of a lead; re-arming cancels one row and adds another."""
-
-    KINDS = LEAD_TIMER_KINDS
-
-    id = UlidField(prefix="ltm", primary_key=True)
-    lead = TenantForeignKey(Lead, related_name="timers")
-    kind = models.CharField(max_length=10, choices=KINDS)
-    armed_at = models.DateTimeField(db_default=Now())
-    fire_at = models.DateTimeField()
-    fired_at = models.DateTimeField(null=True)
-    cancelled_at = models.DateTimeField(null=True)
-    cancel_reason = models.CharField(max_length=60, blank=True)
-    superseded_by = TenantForeignKey("self", null=True, related_name="+")
-    attempts = models.PositiveSmallIntegerField(default=0)
-    max_attempts = models.PositiveSmallIntegerField(default=3)
-    last_error = models.TextField(blank=True)
-
-    class Meta:
-        db_table = "lead_timers"
-        constraints = [
-            models.UniqueConstraint(
-                fields=["tenant", "lead", "kind"],
-                condition=Q(fired_at=None, cancelled_at=None),
-                name="ux_lead_timers_live",
-            ),
-            models.CheckConstraint(
-                condition=Q(fired_at=None) | Q(cancelled_at=None),
-                name="lead_timers_fired_xor_cancelled",
-            ),
-            models.CheckConstraint(
-                condition=Q(kind__in=list(LEAD_TIMER_KINDS)), name="lead_timers_kind_is_known"
-            ),
-            NoDelete(name="lead_timers_stay"),
-        ]
-        indexes = [
-            models.Index(
-                fields=["tenant", "fire_at"],
-                condition=Q(fired_at=None, cancelled_at=None),
-                name="lead_timers_due",
-            ),
-            models.Index(fields=["tenant", "lead"], name="lead_timers_lead"),
-        ]
-
-    def __str__(self) -> str:
-        return self.get_kind_display()

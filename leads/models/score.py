@@ -9,7 +9,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce, Now
 
 from leads.models.lead import Lead
-from tenants.constraints import AppendOnly, NoDelete
+from tenants.constraints import AppendOnly, NoDelete, References
 from tenants.fields import UlidField
 from tenants.models import Actor, ChildModel, TenantForeignKey, TenantModel
 
@@ -99,19 +99,31 @@ class LeadScore(_Scored):
             _sum_of_parts("lead_scores_sum_of_parts"),
             NoDelete(name="lead_scores_stay"),
         ]
-        indexes = [models.Index(fields=["tenant", "band", "lead"], name="lead_scores_band")]
+        indexes = [
+            models.Index(fields=["tenant", "band", "score", "lead"], name="lead_scores_rank")
+        ]
 
     def __str__(self) -> str:
         return f"{self.score} ({self.band})"
 
 
 class QualityScore(_Scored):
-    """A score that a lead got, with its parts and the version of the rule."""
+    """A score that a lead got, with its parts and the version of the rule.
+
+    It hangs from the lead's score, not from the lead: a check of the wide table for each of a
+    million rows would lock, and so rewrite, all of it.
+    """
 
     BANDS = BANDS
 
     id = UlidField(prefix="qsc", primary_key=True)
-    lead = TenantForeignKey(Lead, related_name="score_history")
+    lead = models.ForeignKey(
+        Lead,
+        on_delete=models.PROTECT,
+        db_constraint=False,
+        db_index=False,
+        related_name="score_history",
+    )
     correlation_id = models.CharField(max_length=40, blank=True)
 
     class Meta:
@@ -121,6 +133,12 @@ class QualityScore(_Scored):
                 condition=Q(band__in=list(BANDS)), name="quality_scores_band_is_known"
             ),
             _sum_of_parts("quality_scores_sum_of_parts"),
+            References(
+                name="fk_quality_scores_lead",
+                fields=["tenant", "lead"],
+                to="leads.LeadScore",
+                to_fields=["tenant", "lead"],
+            ),
             AppendOnly(name="quality_scores_append_only"),
         ]
         indexes = [models.Index(fields=["tenant", "lead", "-id"], name="quality_scores_lead")]

@@ -79,7 +79,7 @@ def opt_in(choice: Choice) -> str | None:
         return None
     lifted = ConsentEvent.objects.get(pk=event_id).state == "opted_in"
     if lifted and _is_about_texts(choice):
-        for lead_id in _leads_of(choice.address):
+        for lead_id in leads_of(choice.address):
             state = Lead.objects.values_list("state", flat=True).get(pk=lead_id)
             if state == LeadState.SUPPRESSED:
                 move_lead(
@@ -134,7 +134,7 @@ def silence(address: str, *, cause: str, actor_id: str | None = None) -> list[st
     with the choice, and connected systems are to be told of it.
     """
     lock_consents([address])
-    lead_ids = _leads_of(address)
+    lead_ids = leads_of(address)
     note_effects(cause, address=address, lead_ids=lead_ids)
     plan_acks(cause)
     for lead_id in lead_ids:
@@ -163,7 +163,7 @@ def silence(address: str, *, cause: str, actor_id: str | None = None) -> list[st
     return lead_ids
 
 
-def _leads_of(address: str) -> list[str]:
+def leads_of(address: str) -> list[str]:
     """Leads that live by this address: texted at it, or reachable at no other number."""
     with connection.cursor() as cursor:
         cursor.execute(

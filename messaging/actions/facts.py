@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db import connection
 
@@ -17,6 +18,7 @@ from messaging.rules import places_of, read_rules
 from messaging.segments import count
 from messaging.verdict import FALLBACK_HOURS, Facts, zones_of
 from tenants.models import Tenant
+from tenants.ulids import to_text
 
 #: Segments a text may have unless the tenant's settings say otherwise (``max_segments``).
 MAX_SEGMENTS = 6
@@ -29,13 +31,17 @@ def facts_for(
     purpose: str,
     is_automated: bool,
     outbound_id: str | None = None,
+    overridden: Iterable[str] = (),
 ) -> Facts:
     """Read everything a verdict depends on: one query beside the conversation's relations.
 
-    *outbound_id*: the text that asks, once it has a row; it counts those claimed before it.
+    *outbound_id*: the text that asks, once it has a row; it counts those claimed before it, and
+    what was waved through when it was queued still is. *overridden*: what a person waves through
+    now.
     """
     lead, line, tenant = conversation.lead, conversation.phone_number, conversation.tenant
-    at, block, wrong, rules, texted = _read_gate(conversation, is_automated, outbound_id)
+    gate = _read_gate(conversation, is_automated, outbound_id)
+    at, block, wrong, rules, texted, household, waved = gate
     segments = count(body)
     return Facts(
         at=at,
@@ -53,6 +59,8 @@ def facts_for(
         rules=read_rules(rules["rules"]),
         rules_version=rules["version"],
         texted_at=tuple(texted),
+        household=None if household is None else to_text("lead", household),
+        overridden=frozenset({*overridden, *waved}),
         segments=segments.segments if body.strip() else 0,
         max_segments=int(tenant.settings.get("max_segments", MAX_SEGMENTS)),
         **hours_of(tenant),
@@ -75,15 +83,21 @@ def _sends(integration: Integration) -> bool:
 
 def _read_gate(
     conversation: Conversation, is_automated: bool, outbound_id: str | None
-) -> tuple[datetime, str | None, bool, dict[str, Any], list[datetime]]:
-    """Read clock, consent, wrong number, contact rules and earlier texts of one recipient."""
+) -> tuple[datetime, str | None, bool, dict[str, Any], list[datetime], UUID | None, list[str]]:
+    """Read clock, consent, wrong number, contact rules and earlier texts of one recipient.
+
+    And who else with the number was texted, and what of it was waved through.
+    """
     places = places_of(conversation.lead.region, conversation.their_number)
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT clock_timestamp(), consent_block(%(t)s, %(theirs)s, %(ours)s, %(auto)s),"
             " EXISTS (SELECT FROM contact_points WHERE tenant_id = %(t)s AND lead_id = %(lead)s"
             "         AND normalized = %(theirs)s AND wrong_number_at IS NOT NULL),"
-            " contact_rules_of(%(t)s, %(places)s)::text, texted_at(%(t)s, %(theirs)s, %(mine)s)",
+            " contact_rules_of(%(t)s, %(places)s)::text, texted_at(%(t)s, %(theirs)s, %(mine)s),"
+            " household_texted(%(t)s, %(theirs)s, %(lead)s, %(mine)s),"
+            " coalesce((SELECT verdict -> 'overridden' FROM outbound_messages"
+            "           WHERE tenant_id = %(t)s AND id = %(mine)s), '[]')::text",
             {
                 "t": owner(),
                 "theirs": conversation.their_number,
@@ -94,8 +108,8 @@ def _read_gate(
                 "mine": sql_id(outbound_id),
             },
         )
-        at, block, wrong, rules, texted = cursor.fetchone()
-        return at, block, wrong, json.loads(rules), texted
+        at, block, wrong, rules, texted, household, waved = cursor.fetchone()
+        return at, block, wrong, json.loads(rules), texted, household, json.loads(waved)
 
 
 def rule_facts(places: Iterable[str]) -> dict[str, Any]:

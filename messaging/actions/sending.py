@@ -21,6 +21,7 @@ from messaging.models import (
 )
 from messaging.segments import count
 from messaging.verdict import Verdict, decide
+from tenants.actions import note
 from tenants.correlation import correlation_id
 from tenants.models import Actor
 
@@ -59,6 +60,7 @@ class Text:
     actor_id: str | None = None
     is_automated: bool = False
     consent_event_id: str | None = None
+    overridden: tuple[str, ...] = ()  # of ``verdict.OVERRIDABLE``
 
 
 def send_key_of(kind: str, actor_id: str, given: str) -> str:
@@ -100,8 +102,14 @@ def queue_message(conversation: Conversation, text: Text) -> OutboundMessage:
 
 
 def _queue_new(conversation: Conversation, text: Text) -> OutboundMessage:
-    verdict = verdict_for(
-        conversation, body=text.body, purpose=text.purpose, is_automated=text.is_automated
+    verdict = decide(
+        facts_for(
+            conversation,
+            body=text.body,
+            purpose=text.purpose,
+            is_automated=text.is_automated,
+            overridden=text.overridden,
+        )
     )
     if verdict.outcome == "deny" or conversation.phone_number is None:
         raise SendRefused(verdict.words or "No number of ours belongs to it.", verdict)
@@ -139,6 +147,13 @@ def _queue_new(conversation: Conversation, text: Text) -> OutboundMessage:
         correlation_id=correlation_id(),
         **due,
     )
+    if verdict.overridden:
+        note(
+            "text.overridden",
+            actor_id=text.actor_id,
+            subject=outbound,
+            after={"reasons": list(verdict.overridden), "lead": conversation.lead_id},
+        )
     _touch(conversation, text)
     hint("outbound", stage=conversation.stage, conversation_id=conversation.pk)
     return outbound
@@ -310,8 +325,11 @@ def start_conversation(
     body: str,
     actor_id: str,
     send_key: str,
+    overridden: tuple[str, ...] = (),
 ) -> OutboundMessage:
     """Text a lead from its page: the first text between two numbers, through the same gate.
+
+    *overridden*: reasons the person has read and waves through; that is written down.
 
     Raises:
         SendRefused: a rule forbids it; nothing was written.
@@ -327,5 +345,6 @@ def start_conversation(
             purpose=purpose,
             send_key=send_key_of("first", actor_id, send_key),
             actor_id=actor_id,
+            overridden=overridden,
         ),
     )

@@ -7,16 +7,15 @@ from datetime import datetime
 from typing import Any, cast
 
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import ValidationError
 from django.db import connection
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from leads.models import Lead, Stage
-from messaging.models import Conversation, Message, StageMembership
-from messaging.views.access import door, found
+from leads.models import Stage
+from messaging.models import StageMembership
+from messaging.views.access import door
 from messaging.views.shell import CAP, counted
 from tenants.context import tenant_context
 from tenants.http import TenantRequest
@@ -100,31 +99,6 @@ def home(request: TenantRequest, slug: str) -> HttpResponse:
 def counters(request: TenantRequest, slug: str) -> HttpResponse:
     """Fragment: all unread counters, out of band."""
     return render(request, "messaging/_counters.html", {"bells": counted(request)[0]})
-
-
-@require_GET
-@door("view")
-def go(request: TenantRequest, slug: str, anything: str) -> HttpResponse:
-    """Redirect from a pasted id to the page of what it names."""
-    prefix = anything.partition("_")[0]
-    try:
-        match prefix:
-            case "lead":
-                return redirect("messaging:lead", slug, found(Lead.objects.only("id"), anything).pk)
-            case "conv":
-                return _to_conversation(slug, Conversation.objects.get(pk=anything))
-            case "msg":
-                message = Message.objects.select_related("conversation").get(pk=anything)
-                return _to_conversation(slug, message.conversation)
-            case "wh":
-                return redirect("messaging:webhook", slug, anything)
-    except (Conversation.DoesNotExist, Message.DoesNotExist, ValidationError, ValueError) as error:
-        raise Http404 from error
-    raise Http404
-
-
-def _to_conversation(slug: str, conversation: Conversation) -> HttpResponse:
-    return redirect("messaging:thread-page", slug, conversation.stage, conversation.pk)
 
 
 _TODAY = """

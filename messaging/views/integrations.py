@@ -165,7 +165,10 @@ def make_url(request: TenantRequest, slug: str, integration: str) -> HttpRespons
         return show(request, row, status=422, number=text, number_error=error)
     if len(number) > 16:
         raise Http404
-    actions_keys.make_endpoint(row, our_number=number, actor_id=request.actor.pk)
+    try:
+        actions_keys.make_endpoint(row, our_number=number, actor_id=request.actor.pk)
+    except actions_keys.NoWebhooks as refusal:
+        return show(request, row, status=422, number=text, number_error=str(refusal))
     messages.info(request, "The URL is made. Give it to the provider.")
     return redirect("messaging:integration", slug, row.pk)
 

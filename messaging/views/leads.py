@@ -1,102 +1,152 @@
-"""Leads: the list to look somebody up, and everything about one."""
+"""Leads: the list with its filters, and the moves of one lead."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import chain
+from collections.abc import Iterator
 from typing import Any
 
+from django import forms
 from django.contrib import messages
-from django.core.exceptions import ValidationError
-from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
-from django.db.models.expressions import Combinable
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from leads.models import Consent, ContactPoint, Lead, LeadEvent, Stage
-from messaging import thread
-from messaging.models import Conversation, Message, PhoneNumber
+from leads.filters import SORTS, LeadFilters
+from leads.listing import BadPlace, Page, capped_count, filters_of, page_of, with_columns
+from leads.models import Label, Lead, SavedView
+from leads.search import SHORTEST
+from leads.selections import filter_query
 from messaging.views.access import door, found
 from messaging.views.actions import move
-from messaging.views.gate import first_text_at
-from messaging.views.pane import (
-    about_lead,
-    lead_context,
-    lead_time,
-    most_segments,
-    new_send_key,
-)
+from messaging.views.go import GO_KINDS
 from messaging.views.shell import counted
 from tenants.http import TenantRequest
+from tenants.models import Actor
 from tenants.permissions import allows
 
-PAGE = 50
-#: Shorter words match too much to be looked for inside names.
-SHORTEST = 2
-#: Lines of a lead's timeline on its page.
-TIMELINE = 100
+#: Filters as the form groups them; ``q`` stands apart.
+GROUPS = (
+    ("Work", ("state", "stage", "agent", "unassigned", "not_contacted_since", "suppressed")),
+    ("Quality", ("band", "score_min", "score_max", "label", "duplicates")),
+    ("Reach", ("has_phone", "has_mobile", "has_email")),
+    ("Place", ("city", "region", "zip", "owner_occupied")),
+    ("Money", ("equity_min", "equity_max", "value_min", "value_max")),
+    ("Origin", ("source", "run", "created_from", "created_to", "seen_from", "seen_to")),
+)
+#: Choices of a select are read up to this many.
+MOST_CHOICES = 200
 
 
 @require_GET
 @door("view")
 def index(request: TenantRequest, slug: str) -> HttpResponse:
-    """Page: leads, newest first, or those that match a name, number or address."""
-    query = request.GET.get("q", "").strip()[:80]
-    if query.startswith(("lead_", "conv_", "msg_", "wh_")):
-        return redirect("messaging:go", slug, query)
-    phone = ContactPoint.objects.filter(
-        tenant=OuterRef("tenant"), lead=OuterRef("pk"), kind="phone"
-    ).order_by("-is_primary", "id")
-    rows = Lead.objects.filter(superseded_at=None).annotate(
-        phone=Subquery(phone.values("normalized")[:1])
-    )
-    if len(query) >= SHORTEST:
-        rows = rows.filter(_matches(query))
-    if after := request.GET.get("after", ""):
-        rows = rows.filter(id__lt=_id(after))
-    leads = list(rows.order_by("-id")[: PAGE + 1])
+    """Page: leads by filters, newest or best first, or those that words name."""
+    words = request.GET.get("q", "").strip()
+    if words.partition("_")[0] in GO_KINDS and "_" in words:
+        return redirect("messaging:go", slug, words[:80])
+    filters = filters_of(request.GET)
+    sort = request.GET.get("sort", "newest")
+    of_one_band = len(request.GET.getlist("band")) == 1
+    if sort not in SORTS or not of_one_band:
+        sort = "newest"  # the index has the best of each band, not of all
+    page = _page(request, filters, sort)
+    bells = counted(request)[0]
+    stages = {bell.key: bell.short_label for bell in bells}
+    query = filter_query(request.GET)
     context = {
-        "leads": leads[:PAGE],
-        "query": query,
-        "after": leads[PAGE - 1].pk if len(leads) > PAGE else "",
-        "first": not after,
-        "too_short": 0 < len(query) < SHORTEST,
-        "labels": {bell.key: bell.short_label for bell in counted(request)[0]},
+        "page": page,
+        "words": words,
+        "too_short": 0 < len(words) < SHORTEST,
+        "hits": filters.hits,
+        "groups": list(_groups(filters, stages)),
+        "form": filters.form,
+        "narrowed": bool(query),
+        "open": bool(set(query) - {"q"}) or not filters.is_valid(),
+        "sort": sort,
+        "sorts": SORTS if of_one_band else {"newest": SORTS["newest"]},
+        "address": address_of(request.GET),
+        "stages": stages,
+        "views": saved_views(request.actor),
+        "view": request.GET.get("view", ""),
+        "may_act": allows(request.actor, "reply"),
+        "may_share": allows(request.actor, "configure"),
     }
     return render(request, "leads/index.html", context)
 
 
-def _matches(query: str) -> Q | Combinable:
-    """Match names and streets by any part, contact points by their ends."""
-    match = Q(full_name__icontains=query) | Q(first_name__icontains=query)
-    match |= Q(last_name__icontains=query) | Q(company__icontains=query)
-    match |= Q(address_line1__icontains=query)
-    points = ContactPoint.objects.filter(tenant=OuterRef("tenant"), lead=OuterRef("pk"))
-    digits = "".join(filter(str.isdigit, query))
-    if "@" in query:
-        return match | Exists(points.filter(kind="email", normalized=query.lower()))
-    if len(digits) >= 3:
-        return match | Exists(points.filter(kind="phone", normalized__endswith=digits))
-    return match
-
-
-def _id(text: str) -> str | None:
+def _page(request: TenantRequest, filters: LeadFilters, sort: str) -> Page:
+    if not filters.is_valid():
+        return Page(rows=[])
+    rows = with_columns(filters.qs)
+    if filters.hits is not None:  # few, and the surest find first
+        places = filters.hits
+        return Page(rows=sorted(rows, key=lambda lead: places[lead.pk][0]))
     try:
-        return Lead._meta.pk.to_python(text)
-    except ValidationError:
-        return None
+        return page_of(
+            rows,
+            sort=sort,
+            after=request.GET.get("after", ""),
+            before=request.GET.get("before", ""),
+        )
+    except BadPlace as error:
+        raise Http404 from error
+
+
+def address_of(query: QueryDict) -> str:
+    """Return the filters and sort of a list as they stand in an address, without its place."""
+    kept = QueryDict(mutable=True)
+    for name, values in {**filter_query(query), "sort": query.getlist("sort")}.items():
+        kept.setlist(name, [value for value in values if value])
+    return kept.urlencode()
+
+
+def _groups(filters: LeadFilters, stages: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """Yield the groups of the form: title, fields, and whether one of them is used."""
+    fields = filters.form.fields
+    labels = Label.objects.order_by("kind", "name").values_list("key", "name")[:MOST_CHOICES]
+    agents = Actor.objects.filter(kind="user", is_active=True).order_by("name", "id")
+    choices = {
+        "stage": list(stages.items()),
+        "label": list(dict(labels).items()),
+        "agent": list(agents.values_list("pk", "name")[:MOST_CHOICES]),
+    }
+    for name, options in choices.items():
+        fields[name].widget = forms.Select(choices=[("", "Any"), *options])
+    for name in ("state", "band"):
+        fields[name].widget = forms.SelectMultiple(
+            choices=list(filters.filters[name].extra["choices"]), attrs={"size": 4}
+        )
+    for name, field in fields.items():
+        field.widget.attrs.setdefault("class", "input")
+        field.widget.attrs["id"] = f"filter-{name}"
+        if isinstance(field, forms.ChoiceField) and not isinstance(
+            field, forms.MultipleChoiceField
+        ):
+            field.widget.choices = [("", "Any"), *filters.filters[name].extra["choices"]]
+    for title, names in GROUPS:
+        yield {
+            "title": title,
+            "fields": [filters.form[name] for name in names],
+            "used": any(filters.form.data.getlist(name) != [] for name in names),
+        }
+
+
+def saved_views(actor: Actor) -> list[SavedView]:
+    """Return the saved lists of a person and those of everybody, by name."""
+    return list(
+        (SavedView.objects.filter(actor=None) | SavedView.objects.filter(actor=actor)).order_by(
+            "name", "id"
+        )[:100]
+    )
 
 
 @require_GET
 @door("view")
-def lead(request: TenantRequest, slug: str, lead_id: str) -> HttpResponse:
-    """Page: one lead with its conversations, timeline, contact points, timers and consent."""
-    one = found(leads_for_page(), lead_id)
-    if one.merged_into_id:
-        return redirect("messaging:lead", slug, one.merged_into_id)
-    return render(request, "leads/lead.html", lead_page(request, one))
+def count(request: TenantRequest, slug: str) -> HttpResponse:
+    """Fragment: how many leads match, as far as anybody wants to know."""
+    filters = filters_of(request.GET)
+    many = capped_count(filters.qs) if filters.is_valid() else 0
+    return render(request, "leads/_count.html", {"many": many})
 
 
 @require_POST
@@ -105,80 +155,5 @@ def state(request: TenantRequest, slug: str, lead_id: str) -> HttpResponse:
     """Move a lead to a legal next state."""
     one = found(Lead.objects.all(), lead_id)
     text, kind = move(request, one.pk, request.POST.get("to", ""))
-    return _told(request, text, kind, one)
-
-
-def _told(request: TenantRequest, text: str, kind: str, one: Lead) -> HttpResponse:
     messages.add_message(request, messages.ERROR if kind == "error" else messages.INFO, text)
-    return redirect("messaging:lead", request.tenant.slug, one.pk)
-
-
-def lead_page(request: TenantRequest, one: Lead, **more: Any) -> dict[str, Any]:
-    """Return the context of a lead's page; *more* carries a refused first text."""
-    slug, actor = request.tenant.slug, request.actor
-    clock, zone = lead_time(one.time_zone)
-    labels = {bell.key: bell.label for bell in counted(request)[0]}
-    conversations = list(
-        Conversation.objects.filter(lead=one)
-        .select_related("phone_number__worker")
-        .order_by("-last_message_at", "-id")[:20]
-    )
-    panels = lead_context(one, one)
-    phones = [p for p in panels["points"] if p["kind"] == "phone"]
-    out = _opted_out([p["value"] for p in phones])
-    usable = [p for p in phones if not p["wrong"] and p["value"] not in out]
-    tenant = request.tenant
-    return {
-        "tenant_slug": slug,
-        "me": actor,
-        "lead": one,
-        "phones": usable,
-        "opted_out": [p for p in phones if p["value"] in out],
-        "send_at": first_text_at(one, usable[0]["value"], tenant) if usable else "",
-        "stage_worker_id": Stage.objects.filter(key=one.stage)
-        .values_list("worker_id", flat=True)
-        .first(),
-        "lead_clock": clock,
-        "lead_zone": zone,
-        "stage_label": labels.get(one.stage, one.stage),
-        "stage_labels": labels,
-        "may_reply": allows(actor, "reply"),
-        "conversations": conversations,
-        "timeline": timeline(one),
-        "numbers": PhoneNumber.objects.filter(status="active")
-        .select_related("worker")
-        .order_by("number"),
-        "urls": {
-            "state": reverse("messaging:lead-state", args=[slug, one.pk]),
-            "text": reverse("messaging:lead-text", args=[slug, one.pk]),
-        },
-        "send_key": new_send_key(),
-        "max_segments": most_segments(tenant),
-        **panels,
-        **more,
-    }
-
-
-def _opted_out(addresses: list[str]) -> set[str]:
-    rows = Consent.objects.filter(channel="sms", scope="", state="opted_out", address__in=addresses)
-    return set(rows.values_list("address", flat=True))
-
-
-def timeline(one: Lead) -> list[dict[str, Any]]:
-    """Return what happened to a lead, newest first: messages, moves and facts."""
-    texts = Message.objects.filter(lead=one).select_related("actor").order_by("-id")[:TIMELINE]
-    events = LeadEvent.objects.filter(lead=one).select_related("actor").order_by("-seq")[:TIMELINE]
-    lines: Iterable[dict[str, Any]] = chain(
-        ({"at": message.occurred_at, "message": message} for message in texts),
-        (
-            {"at": event.at, "event": event, "text": thread.fact(event)}
-            for event in events
-            if thread.is_told(event)
-        ),
-    )
-    return sorted(lines, key=lambda line: line["at"], reverse=True)[:TIMELINE]
-
-
-def leads_for_page() -> QuerySet[Lead]:
-    """Leads with what their page shows."""
-    return Lead.objects.select_related("assigned_agent", "merged_into").annotate(**about_lead("pk"))
+    return redirect("messaging:lead", slug, one.pk)

@@ -126,7 +126,14 @@ def about_lead(ref: str) -> dict[str, Any]:
             moves.order_by("seq").values(json=JSONObject(state="to_state", at="at"))
         ),
         "label_words": ArraySubquery(
-            labels.values(json=JSONObject(name="label__name", color="label__color"))
+            labels.values(
+                json=JSONObject(
+                    id=Cast("label", CharField()),
+                    name="label__name",
+                    color="label__color",
+                    kind="label__kind",
+                )
+            )
         ),
     }
 

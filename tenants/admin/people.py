@@ -25,7 +25,7 @@ from tenants.admin.filters import AgeFilter
 from tenants.admin.forms import TenantForm
 from tenants.admin.search import by_words
 from tenants.context import tenant_context
-from tenants.models import PLATFORM_TENANT_ID, Actor, ApiKey, AuditEntry, Tenant, User
+from tenants.models import PLATFORM_TENANT_ID, Actor, ApiAnswer, ApiKey, AuditEntry, Tenant, User
 
 
 @admin.register(Tenant)
@@ -157,6 +157,16 @@ class ApiKeyAdmin(LogAdmin):
     list_defer = ["key_hash", "previous_hash"]
     search_fields = ["name"]
     replaced = {"key_hash": None, "previous_hash": None}
+
+
+@admin.register(ApiAnswer)
+class ApiAnswerAdmin(LogAdmin):
+    label = "API answers"
+    hint = "What repeated calls are answered again; for a day."
+    list_display = ["idempotency_key", "api_key", "status", "created_at"]
+    list_select_related = ["api_key"]
+    list_defer = ["body"]
+    search_fields = ["idempotency_key"]
 
 
 @admin.register(User)

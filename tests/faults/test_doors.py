@@ -230,6 +230,8 @@ def test_fault_41_every_address_is_walked_by_a_test():
         if not route.startswith("admin/")
         and not (route.startswith("t/<slug:slug>/") and pattern.name in walked)
         and (pattern.name or route) not in ELSEWHERE
+        # Walked with another tenant's ids, and without a key, in tests/leads/test_api.py.
+        and not route.startswith("api/v1/")
     }
 
     assert unknown == set()

@@ -22,7 +22,16 @@ from integrations.models import (
 from integrations.processing import Source, parse_events
 from integrations.providers import providers
 from leads.actions import add_contact_point, put_label
-from leads.models import Consent, ConsentEvent, ContactPoint, Lead, LeadEvent, LeadLabel
+from leads.identity.provenance import remember
+from leads.models import (
+    Consent,
+    ConsentEvent,
+    ContactPoint,
+    Lead,
+    LeadEvent,
+    LeadLabel,
+    MergeReview,
+)
 from messaging.models import Message
 from tenants.context import tenant_context
 from tenants.dispatch import emit
@@ -227,17 +236,32 @@ def test_once_linked_a_contact_stays_with_its_lead_whatever_its_number(crm):
     assert points == {THEIRS, OTHER}
 
 
-def test_several_candidates_decide_nothing_and_are_named(crm):
+def test_several_candidates_decide_nothing_and_a_person_is_asked(crm):
     first, second = crm.office.lead(), crm.office.lead()
 
-    crm.post(crm.contact(firstName="Jordan", phone=THEIRS))
+    crm.post(crm.contact(firstName="Jordan", phone=THEIRS, tags=["hot"]))
 
     with crm.office.inside():
-        assert Lead.objects.count() == 3
-    [told] = crm.facts("contact_created")
-    assert told["others"] == [first.pk, second.pk]
-    assert first.pk in crm.outcomes()[0]
-    assert second.pk in crm.outcomes()[0]
+        assert Lead.objects.count() == 2
+        review = MergeReview.objects.get()
+    assert (review.left_id, review.right_id) == (first.pk, second.pk)
+    assert review.incoming["fields"] == {"first_name": "Jordan"}
+    assert review.incoming["points"] == [{"kind": "phone", "value": THEIRS}]
+    assert review.incoming["raw"] == {"contact": "con1", "tags": ["hot"]}
+    assert crm.outcomes() == [f"could be {first.pk}, {second.pk}: a person is asked"]
+
+
+def test_what_a_person_wrote_is_not_overwritten(crm):
+    crm.post(crm.contact(ago=9, firstName="Jordan", city="Reno", phone=THEIRS))
+    with crm.office.inside():
+        Lead.objects.update(first_name="Jo")
+        remember(crm.lead().pk, ["first_name"], actor_id=crm.office.agent.pk)
+
+    crm.post(crm.contact(firstName="Jordan", city="Sparks"))
+
+    lead = crm.lead()
+    assert (lead.first_name, lead.city) == ("Jo", "Sparks")
+    assert lead.provenance["city"]["source"] == "ghl"
 
 
 def test_an_address_decides_where_a_number_cannot(crm):
@@ -250,6 +274,7 @@ def test_an_address_decides_where_a_number_cannot(crm):
     with crm.office.inside():
         assert Lead.objects.count() == 2
         assert ExternalId.objects.get().lead_id == second.pk
+        assert MergeReview.objects.get().incoming is None
     assert crm.facts("contact_updated")[0]["others"] == [first.pk]
 
 

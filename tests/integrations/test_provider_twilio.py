@@ -21,6 +21,7 @@ from integrations.providers.twilio_lookup import (
     build_number_lookup,
     read_number_lookup,
 )
+from tests.integrations.vendor_answers import BODIES, HEADERS, STATUSES, check
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 VECTORS = {
@@ -581,3 +582,42 @@ def test_what_is_not_known_of_a_number_is_not_made_up():
     assert read_number_lookup(404, b"").error == "answered 404"
     assert read_number_lookup(401, b'{"message": "Authenticate"}').error == "Authenticate"
     assert read_number_lookup(200, b"<html>").error == "answered 200"
+
+
+MOBILE = {"valid": True, "line_type_intelligence": {"type": "mobile"}}
+
+
+def check_number(status, body, headers=None):
+    return providers["twilio"]().read_phone_check(
+        "lookup", status, headers or {}, body, "+12025550142"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "verdict", "code", "units"),
+    [
+        (200, MOBILE, "hit", "verified", "mobile", 1),
+        (200, {"valid": True, "line_type_intelligence": None}, "hit", "unknown", "unknown", 1),
+        (200, {"valid": False}, "hit", "invalid", "invalid", 1),
+        (404, {"code": 20404}, "hit", "invalid", "invalid", 0),
+        (401, {"message": "Authenticate"}, "refused", "unknown", "", 0),
+        (429, {"code": 20429}, "throttled", "unknown", "", 0),
+        (500, {}, "ambiguous", "unknown", "", None),
+        (200, {}, "ambiguous", "unknown", "", None),
+    ],
+)  # fmt: skip
+def test_a_looked_up_number_is_verified_where_its_line_is_known(
+    status, body, kind, verdict, code, units
+):
+    found = check_number(status, json.dumps(body).encode(), {"Retry-After": "2"})
+
+    assert (found.kind, found.verdict, found.code, found.units) == (kind, verdict, code, units)
+    assert found.retry_after_s == (2.0 if kind == "throttled" else None)
+    assert bool(found.error) is (kind != "hit")
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_no_answer_about_a_number_is_too_odd_to_read(body):
+    for status in STATUSES:
+        for headers in HEADERS:
+            check(check_number(status, body, headers))

@@ -159,6 +159,8 @@ DENIALS = {
     "held": {"consent_block": "held", "is_automated": True, "purpose": "first_text"},
     "wrong_number": {"is_wrong_number": True},
     "lead_closed": {"lead_state": "closed", "is_automated": True, "purpose": "first_text"},
+    "lead_suppressed": {"lead_state": "suppressed", "is_automated": True, "purpose": "first_text"},
+    "household": {"household": "lead_x", "purpose": "first_text"},
     "lead_merged": {"lead_is_merged": True},
     "paused": {
         "paused_until": NOON + timedelta(days=9), "is_automated": True, "purpose": "first_text",
@@ -182,8 +184,12 @@ def test_every_reason_is_tested():
     assert set(DENIALS) | {"quiet_hours", "too_many"} == set(REASONS)
 
 
+#: Those that one text can have at once: a lead has one state.
+TOGETHER = sorted(set(DENIALS) - {"held", "empty", "lead_suppressed"})
+
+
 @settings(max_examples=200, deadline=None)
-@given(st.sets(st.sampled_from(sorted(set(DENIALS) - {"held", "empty"})), min_size=1), moments)
+@given(st.sets(st.sampled_from(TOGETHER), min_size=1), moments)
 def test_all_reasons_are_told_at_once(chosen, at):
     merged = {}
     for reason in chosen:
@@ -242,3 +248,40 @@ def test_numbers_that_say_nothing_narrow_nothing_down(address):
 def test_every_state_has_zones_that_exist():
     assert len(STATE_ZONES) == 51  # and the District of Columbia
     assert {zone for zones in STATE_ZONES.values() for zone in zones} <= available_timezones()
+
+
+# --- households -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("purpose", ["reply", "help", "opt_out_confirmation"])
+def test_answers_go_to_whoever_writes_from_a_shared_number(purpose):
+    known = facts(household="lead_x", purpose=purpose, is_automated=purpose != "reply")
+
+    assert decide(known).outcome == "allow"
+
+
+def test_a_person_waves_a_household_through_and_a_machine_does_not():
+    waved = frozenset({"household", "opted_out"})
+    by_hand = decide(facts(household="lead_x", purpose="first_text", overridden=waved))
+    machine = decide(
+        facts(household="lead_x", purpose="first_text", overridden=waved, is_automated=True)
+    )
+    stopped = decide(
+        facts(
+            household="lead_x",
+            purpose="first_text",
+            overridden=waved,
+            consent_block="opted_out",
+        )
+    )
+
+    assert (by_hand.outcome, by_hand.overridden) == ("allow", ("household",))
+    assert by_hand.as_json()["overridden"] == ("household",)
+    assert (machine.outcome, machine.reasons) == ("deny", ("household",))
+    assert (stopped.outcome, stopped.reasons) == ("deny", ("opted_out",))
+
+
+def test_nobody_is_kept_from_nothing_by_a_waved_reason_that_does_not_speak():
+    verdict = decide(facts(purpose="first_text", overridden=frozenset({"household"})))
+
+    assert (verdict.outcome, verdict.overridden) == ("allow", ())

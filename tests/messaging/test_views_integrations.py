@@ -255,6 +255,18 @@ def test_no_secret_is_no_rotation(office, boss, fields):
         assert office.integration.secret == SECRET
 
 
+def test_a_vendor_that_sends_nothing_gets_no_url(office, boss):
+    with office.inside():
+        melissa = Integration.objects.create(provider="melissa", name="Melissa")
+
+    answer = act(boss, office, melissa, "urls/")
+
+    assert answer.status_code == 422
+    assert "Melissa sends no webhooks" in answer.content.decode()
+    with office.inside():
+        assert not melissa.endpoints.exists()
+
+
 def test_urls_are_made_and_retired(office, boss):
     act(boss, office, office.integration, "urls/")
     act(boss, office, office.integration, "urls/", our_number="(202) 555-0100")

@@ -1,0 +1,1 @@
+"""Files that become leads: reading, mapping, checking, importing, undoing."""
