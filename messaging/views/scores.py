@@ -92,7 +92,16 @@ def columns(bars: list[Any], most: int) -> list[dict[str, Any]]:
         height = round((HEIGHT - 2) * bar.leads / most, 1) if most else 0
         band = max(bar.bands, key=lambda one: bar.bands[one], default="low")
         placed.append(
-            {"x": place * COLUMN + 1, "y": HEIGHT - height, "height": height, "band": band}
+            {
+                "x": place * COLUMN + 1,
+                "middle": place * COLUMN + 6,
+                "y": HEIGHT - height,
+                "above": HEIGHT - height - 1.5,
+                "height": height,
+                "band": band,
+                "leads": bar.leads,
+                "range": f"{bar.first}\N{EN DASH}{bar.last}",
+            }
         )
     return placed
 
