@@ -21,6 +21,7 @@ from integrations.pull_money import Reading, spent_on
 from integrations.pull_records import resolve_records
 from leads.actions import owner, sql_id
 from leads.identity.records import Resolved
+from leads.scoring import score_leads
 from pipelines.actions import end_run
 from pipelines.models import DeadLetter
 from tenants.context import tenant_context
@@ -265,6 +266,7 @@ def _resolve(sweep: PullSweep, page: PullPage, records: Sequence[VendorRecord]) 
     for one in results:
         name = COUNTERS[one.outcome]
         setattr(sweep, name, getattr(sweep, name) + 1)
+    score_leads(one.lead_id for one in results if one.lead_id and one.outcome != "unchanged")
     failed = [one for one in results if one.outcome == "error"]
     if failed:
         note_letter(page, sweep, failed)

@@ -13,6 +13,7 @@ from django.utils.text import slugify
 
 from leads.actions import owner, record_event, sql_id
 from leads.models import Label, Lead, LeadLabel
+from leads.scoring import score_leads
 from tenants.actions import note
 from tenants.context import database_now
 from tenants.models import Actor
@@ -130,6 +131,7 @@ def update_lead(
     record_event(lead.pk, kind="edited", payload=payload, actor_id=actor_id)
     note("lead.edited", actor_id=actor_id, subject=lead, before=before, after=dict(changed))
     lead.refresh_from_db()
+    score_leads([lead_id])
     return lead
 
 

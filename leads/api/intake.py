@@ -8,6 +8,7 @@ from typing import Any
 from leads.actions_leads import EDITABLE
 from leads.identity.engine import resolve
 from leads.identity.records import Incoming, Point, Resolved
+from leads.scoring import score_leads
 
 
 def take_lead(
@@ -29,4 +30,7 @@ def take_lead(
         ],
         source_id=said.get("source_id", ""),
     )
-    return resolve([record], source=said["source"], kind="manual", actor_id=actor_id)[0]
+    resolved = resolve([record], source=said["source"], kind="manual", actor_id=actor_id)[0]
+    if resolved.lead_id:
+        score_leads([resolved.lead_id])
+    return resolved
