@@ -35,7 +35,7 @@ run: install
 # to themselves. Both run, and either failing fails the target.
 test: install-dev
 	@status=0; \
-	$(PY) -m pytest -m "not browser and not chaos" -n $(TEST_WORKERS) $(PYTEST_ARGS) || status=1; \
+	$(PY) -m pytest -m "not browser and not chaos" -n $(TEST_WORKERS) --dist worksteal $(PYTEST_ARGS) || status=1; \
 	$(PY) -m pytest -m "browser or chaos" $(PYTEST_ARGS) || status=1; \
 	exit $$status
 

@@ -25,6 +25,7 @@ from campaigns.demo import info
 from campaigns.demo.build import CARRIER, build_demo
 from campaigns.demo.cast import COMPANIES, PASSWORD
 from campaigns.demo.link import link_all
+from campaigns.demo.lists import LIST, ROWS
 from campaigns.demo.people import make_people
 from campaigns.demo.stories import LEADS_PER_TENANT, STORIES
 from campaigns.demo.telling import Tale
@@ -32,7 +33,7 @@ from campaigns.models import CallItem
 from integrations.models import Integration
 from integrations.sandbox.app import Sandbox
 from integrations.sandbox.server import running
-from leads.models import Consent, Lead, LeadTimer, Stage, Worker
+from leads.models import Consent, Import, Lead, LeadScore, LeadTimer, Stage, Worker
 from messaging.models import Conversation, Message, Notification, StageMembership
 from tenants.context import tenant_context
 from tenants.models import Actor, Tenant, User
@@ -90,7 +91,12 @@ def test_leads_stand_where_their_stories_left_them(demo):
         wanted[moves[-1] if moves else "new"] += story.count
     for tenant in tenants():
         with tenant_context(tenant.pk):
-            assert Counter(Lead.objects.values_list("state", flat=True)) == wanted
+            told = Lead.objects.exclude(source="upload")
+            assert Counter(told.values_list("state", flat=True)) == wanted
+            listed = Import.objects.get(name=LIST)
+            assert (listed.state, listed.created, listed.errors) == ("imported", ROWS, 1)
+            assert Lead.objects.filter(run=listed.run).count() == ROWS
+            assert LeadScore.objects.count() == Lead.objects.count()
             assert set(CallItem.objects.values_list("reason", flat=True)) == {
                 "gold", "email", "wants_call",
             }  # fmt: skip
