@@ -256,7 +256,7 @@ class Stage:
             with connection.cursor() as cursor:
                 cursor.execute(
                     "SELECT set_config('statement_timeout', '0', true),"
-                    " set_config('work_mem', '64MB', true)"
+                    " set_config('work_mem', '32MB', true)"
                 )
             self._read_plan()
             yield
