@@ -12,7 +12,16 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.response import Response
 
 from leads.api.views import PROBLEM
-from leads.imports.actions import ImportRefused, begin, check, confirm
+from leads.imports.actions import (
+    ImportRefused,
+    accept_warnings,
+    begin,
+    cancel,
+    check,
+    confirm,
+    resume,
+    undo,
+)
 from leads.imports.reading import UnreadableFile
 from leads.models import Import
 from tenants.api import ApiRequest, ApiView, Problem
@@ -57,10 +66,23 @@ class UploadSerializer(serializers.Serializer):
     source = serializers.CharField(max_length=40, default="upload")  # type: ignore[assignment]
 
 
-class StepSerializer(serializers.Serializer):
-    """The next step: ``check`` writes nothing, ``confirm`` writes the leads."""
+STEPS: dict[str, Any] = {
+    "check": check,
+    "accept": accept_warnings,
+    "confirm": confirm,
+    "cancel": cancel,
+    "resume": resume,
+}
 
-    step = serializers.ChoiceField(choices=["check", "confirm"])
+
+class StepSerializer(serializers.Serializer):
+    """The next step: ``check`` writes no lead, ``accept`` is for warnings, ``confirm`` writes.
+
+    ``cancel`` stops and ``resume`` goes on; ``undo``, with a reason, takes an import back.
+    """
+
+    step = serializers.ChoiceField(choices=[*STEPS, "undo"])
+    reason = serializers.CharField(max_length=200, default="")
 
 
 class Imports(ApiView):
@@ -115,7 +137,7 @@ class OneImport(ApiView):
 
     @extend_schema(
         operation_id="imports_step",
-        summary="Check an import, or confirm it",
+        summary="Check an import, confirm it, stop it, or take it back",
         request=StepSerializer,
         responses={202: ImportSerializer, 400: PROBLEM, 404: PROBLEM, 409: PROBLEM},
     )
@@ -123,9 +145,12 @@ class OneImport(ApiView):
         one = _one(import_id)
         body = StepSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        steps: dict[str, Any] = {"check": check, "confirm": confirm}
+        step, me = body.validated_data["step"], request.caller.actor_id
         try:
-            done = steps[body.validated_data["step"]](one.pk, actor_id=request.caller.actor_id)
+            if step == "undo":
+                done = undo(one.pk, reason=body.validated_data["reason"], actor_id=me)
+            else:
+                done = STEPS[step](one.pk, actor_id=me)
         except (ImportRefused, ValueError) as error:
             raise Problem(409, str(error)) from error
         return Response(ImportSerializer(done).data, status=202)
