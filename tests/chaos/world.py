@@ -112,6 +112,7 @@ class World:
         self.chance = random.Random(f"chaos {seed}")
         self.heard = Heard()
         self.killed: list[str] = []
+        self.is_over = False
         self.restarted = 0
         self.refused = 0
         self._lock = threading.Lock()
@@ -238,6 +239,7 @@ class World:
                 work()
             except BaseException as error:
                 failures.append(error)
+                self.is_over = True  # nobody waits for what will not come
             finally:
                 connection.close()
 
@@ -253,7 +255,7 @@ class World:
 
     def _may_go_on(self, share: float) -> bool:
         """Load waits for kills, so that they are spread over all of it."""
-        return share * self.size.kills <= len(self.killed) + 1
+        return self.is_over or share * self.size.kills <= len(self.killed) + 1
 
     def _write(self, hand: int) -> None:
         """Post the texts of a quarter of the people, each lane in order, until each is taken."""
@@ -368,10 +370,11 @@ class World:
     def _kill(self) -> None:
         name = self.chance.choice([*self.processes, "one web process"])
         if name == "one web process":
-            children = psutil.Process(self.web._running.pid).children()
-            workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
-            if workers:
-                self.chance.choice(workers).kill()  # its supervisor starts another one
+            with suppress(psutil.Error):  # a child may end while we look at it
+                children = psutil.Process(self.web._running.pid).children()
+                workers = [one for one in children if "spawn_main" in " ".join(one.cmdline())]
+                if workers:
+                    self.chance.choice(workers).kill()  # its supervisor starts another one
         else:
             with_group(self.processes[name], signal.SIGKILL)
             self.processes[name].start()
