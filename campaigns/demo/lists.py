@@ -28,7 +28,7 @@ HEADER = [
     "Owner 1 First Name", "Owner 1 Last Name", "Property Type", "Est. Value", "Est. Equity",
     "Phone 1", "Phone 1 Type", "Email 1",
 ]  # fmt: skip
-SEARCH = "Owners of 62 and more, high equity"
+SEARCH = "Owners of 62 and more in 92101"
 
 
 def set_up_data(account: str = "BatchData (sandbox)") -> None:
@@ -36,7 +36,10 @@ def set_up_data(account: str = "BatchData (sandbox)") -> None:
     seed_stages(actor_id=None)
     vendor = Integration.objects.filter(name=account, provider=DATA_VENDORS[account]).first()
     if vendor is not None and not PullQuery.objects.filter(name=SEARCH).exists():
-        criteria = {"quickLists": ["owner-occupied", "high-equity", "senior-owner"]}
+        criteria = {
+            "address": {"zip": ["92101"]},
+            "quickLists": ["owner-occupied", "high-equity", "senior-owner"],
+        }
         save_query(
             None,
             QueryValues(
