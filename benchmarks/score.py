@@ -82,10 +82,11 @@ def rescored(tenant: Tenant) -> float:
     took = time.perf_counter() - began
     with tenant_context(tenant.pk):
         run.refresh_from_db()
-    if run.status != "completed" or run.stats["seen"] < seed.LEADS:
+    seen = run.stats["seen"]
+    if run.status != "completed" or seen != run.stats["of"] or seen < seed.LEADS:
         raise SystemExit(f"not all were scored: {run.status} {run.stats} {run.error}")
     note(f"  {run.stats['seen']:,} leads, {run.stats['changed']:,} changed, in {took:.1f} s")
-    return seed.LEADS / took
+    return seen / took
 
 
 def by_bulk_update(tenant: Tenant) -> float:

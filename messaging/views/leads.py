@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
+from django.core.exceptions import BadRequest
 from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
@@ -42,6 +43,8 @@ MOST_CHOICES = 200
 def index(request: TenantRequest, slug: str) -> HttpResponse:
     """Page: leads by filters, newest or best first, or those that words name."""
     words = request.GET.get("q", "").strip()
+    if "\x00" in words:
+        raise BadRequest("What is searched for has a character that is no text.")
     if words.partition("_")[0] in GO_KINDS and "_" in words:
         return redirect("messaging:go", slug, words[:80])
     filters = filters_of(request.GET)

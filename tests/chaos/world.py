@@ -370,15 +370,22 @@ class World:
     def _kill(self) -> None:
         name = self.chance.choice([*self.processes, "one web process"])
         if name == "one web process":
-            with suppress(psutil.Error):  # a child may end while we look at it
-                children = psutil.Process(self.web._running.pid).children()
-                workers = [one for one in children if "spawn_main" in " ".join(one.cmdline())]
-                if workers:
-                    self.chance.choice(workers).kill()  # its supervisor starts another one
+            while not self._kill_web_child():  # what killed nothing does not count
+                time.sleep(0.1)
         else:
             with_group(self.processes[name], signal.SIGKILL)
             self.processes[name].start()
         self.killed.append(name)
+
+    def _kill_web_child(self) -> bool:
+        """Kill a child of the web server, which starts another; tell whether there was one."""
+        with suppress(psutil.Error):  # a child may end while we look at it
+            children = psutil.Process(self.web._running.pid).children()
+            workers = [one for one in children if "spawn_main" in " ".join(one.cmdline())]
+            if workers:
+                self.chance.choice(workers).kill()
+                return True
+        return False
 
 
 def with_group(process: Process, number: signal.Signals) -> None:

@@ -325,4 +325,5 @@ def test_fault_51_filters_name_their_fields():
         path.read_text() for app in settings.LOCAL_APPS for path in (ROOT / app).rglob("*.py")
     )
     assert ".filter(**request" not in code
-    assert not re.search(r"(objects|queryset|rows)\.raw\(|\.extra\(", code)
+    # facts.raw and stage.raw are functions of ours that make no SQL of what a request says.
+    assert not re.search(r"(?<!\bfacts)(?<!\bstage)\.raw\(|\.extra\(", code)

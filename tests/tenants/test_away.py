@@ -24,7 +24,7 @@ def test_page_says_so_and_asks_to_come_back_when_the_database_is_away():
     assert b"Nothing was saved" in answer.content
 
 
-@pytest.mark.parametrize("path", ["inbox/initial_message/?q=ab%00"])
+@pytest.mark.parametrize("path", ["leads/?q=ab%00", "inbox/initial_message/?q=ab%00"])
 def test_what_the_database_cannot_read_is_the_senders_mistake(office, login, path):
     answer = login(office).get(f"/t/harbor/{path}")
 
